@@ -1,0 +1,11 @@
+"""The core of the detector zoo: interfaces, plugin discovery, the shapes of detectors, data and engine.
+
+A map of the house; an arrow points from a module to the ones it may import::
+
+    storey 0   errors <- contributions <- plugins <- registry           standard library, pluggy
+    storey 1   specs <- recipes, detectors.specs                        + pydantic
+    storey 2   types <- ops <- interfaces <- detectors <- build         + torch, torchvision
+    leaves     hub, data <- engine, testing                             nothing above imports a leaf
+
+The core knows no concrete backbone, neck, head, assigner or sampler: those live in plugins. This module imports nothing.
+"""

@@ -1,0 +1,87 @@
+"""What a plugin offers, as plain strings: listing imports nothing that is heavy.
+
+A reference is ``"package.module:attribute"``; it is imported only when the part is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+KINDS = (
+    "detector",
+    "assembly",
+    "preprocess",
+    "backbone",
+    "neck",
+    "dense_head",
+    "roi_head",
+    "assigner",
+    "sampler",
+    "data_format",
+)
+"""The kinds of parts, in the order in which an image meets them."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part: the class `target`, which is built from options of the pydantic class `spec`."""
+
+    kind: str
+    name: str
+    spec: str
+    target: str
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Parts under names that only their library knows, all built alike.
+
+    `offers` names a function ``(name) -> bool``, `names` one ``() -> list[str]``. They are asked only
+    when a name was found nowhere else, so they may import what they need.
+    """
+
+    kind: str
+    name: str
+    spec: str
+    target: str
+    offers: str
+    names: str
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A complete configuration under a name: `target` is a function without arguments that returns a spec."""
+
+    kind: str
+    name: str
+    target: str
+    summary: str = ""
+
+
+Contribution = Component | Family | Recipe
+
+
+def load_reference(reference: str) -> Any:
+    """Import ``"package.module:attribute"`` and return the attribute."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def check(contribution: object) -> Contribution:
+    """Return `contribution` if it is well formed; raise `TypeError` or `ValueError` saying what is not."""
+    if not isinstance(contribution, Component | Family | Recipe):
+        raise TypeError(f"zoo_contributions() yielded {contribution!r}; expected a Component, Family or Recipe")
+    if contribution.kind not in KINDS:
+        raise ValueError(f"{contribution.name!r} has kind {contribution.kind!r}; the kinds are {', '.join(KINDS)}")
+    if not contribution.name or "/" in contribution.name:
+        raise ValueError(f"{contribution.name!r} is no name for a {contribution.kind}: it is empty or holds a '/'")
+    for field in ("spec", "target", "offers", "names"):
+        reference = inspect.getattr_static(contribution, field, None)
+        if reference is not None and reference.count(":") != 1:
+            raise ValueError(f"{contribution.name!r}: {field}={reference!r} is not of the form 'package.module:attribute'")
+    return contribution

@@ -1,0 +1,72 @@
+"""Everything that the zoo raises on purpose.
+
+::
+
+    ZooError
+    ├── UnknownNameError    nothing of that name is registered; the nearest names are given
+    ├── AmbiguousNameError  two distributions offer the name; both are given
+    ├── BrokenPluginError   the name belongs to a plugin that does not load; the cause is given
+    ├── SpecError           options that do not fit; all of them at once
+    ├── InputError          an argument of the caller: an image, targets, a path
+    ├── DataError           a data set: a file, and where known a line of it
+    ├── CheckpointError     a saved model: incomplete, foreign, or of another format
+    └── TrainingError       training cannot go on: a loss that is not finite, no images
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+class ZooError(Exception):
+    """Base of every error that the zoo raises on purpose. Its text says what is wrong, where, and what to do."""
+
+
+class UnknownNameError(ZooError):
+    """Nothing of that name is registered."""
+
+
+class AmbiguousNameError(ZooError):
+    """Two distributions offer the same name."""
+
+
+class BrokenPluginError(ZooError):
+    """A plugin that is needed does not load."""
+
+
+class SpecError(ZooError):
+    """Options that do not fit. `problems` holds (path, message) pairs, all that were found."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{path}: {message}" if path else message for path, message in self.problems))
+
+
+class InputError(ZooError):
+    """An argument that cannot be used as it is."""
+
+
+class DataError(ZooError):
+    """A data set that cannot be read; names the file, and the line where there is one."""
+
+    def __init__(self, message: str, path: Path | str | None = None, line: int | None = None) -> None:
+        self.path = None if path is None else Path(path)
+        self.line = line
+        where = "" if path is None else f"{path}, line {line}: " if line is not None else f"{path}: "
+        super().__init__(where + message)
+
+
+class CheckpointError(ZooError):
+    """A saved model or training state that cannot be used."""
+
+
+class TrainingError(ZooError):
+    """Training cannot go on."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the registered name most like `name`, or nothing when none is like it."""
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"; did you mean '{matches[0]}'?" if matches else ""
