@@ -1,0 +1,1 @@
+"""The commands of zoo-cli, one module each with `arguments` and `run`."""
