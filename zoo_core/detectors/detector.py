@@ -1,0 +1,109 @@
+"""What every detector is, whatever its shape."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+
+from zoo_core.detectors.specs import DetectorSpec
+from zoo_core.errors import InputError
+from zoo_core.images import ImageSource, as_image
+from zoo_core.interfaces import Backbone, Neck, Preprocess
+from zoo_core.types import Detections, Features, ImageBatch, Losses, Targets
+
+
+class Detector(nn.Module, ABC):
+    """Images to detections, or images and targets to losses: the argument decides, not the training mode.
+
+    Attributes:
+        spec: the complete options that it was built from.
+        class_names: one name per class; they travel with the model.
+        recipe: the name of the recipe, or "".
+    """
+
+    preprocess: Preprocess
+    backbone: Backbone
+    neck: Neck | None
+
+    def __init__(self, spec: DetectorSpec, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.class_names = tuple(class_names)
+        self.recipe = ""
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the weights are on."""
+        return next(self.parameters()).device
+
+    @overload
+    def forward(self, images: ImageBatch | Sequence[Tensor], targets: Sequence[Targets]) -> Losses: ...
+    @overload
+    def forward(self, images: ImageBatch | Sequence[Tensor], targets: None = None) -> Any: ...
+    def forward(self, images: ImageBatch | Sequence[Tensor], targets: Sequence[Targets] | None = None) -> Any:
+        """Return losses when there are targets, detections in the pixels of the original images when there are none.
+
+        Args:
+            images: uint8 RGB images (3, H, W), or a batch that `preprocess` made, with or without targets in it.
+            targets: one per image, boxes in the pixels of that image.
+        """
+        batch = self._batch(images, targets)
+        if batch.targets is None:
+            with torch.no_grad():
+                return self.preprocess.restore(self.detect(batch), batch)
+        return self.losses(batch)
+
+    @abstractmethod
+    def losses(self, batch: ImageBatch) -> Losses:
+        """Return the losses against ``batch.targets``."""
+
+    @abstractmethod
+    def detect(self, batch: ImageBatch) -> list[Detections]:
+        """Return the detections in the frame of the batch."""
+
+    def features(self, batch: ImageBatch) -> Features:
+        """Return the feature maps that the heads look at."""
+        features: Features = self.backbone(batch.tensor)
+        return features if self.neck is None else self.neck(features)
+
+    def _batch(self, images: ImageBatch | Sequence[Tensor], targets: Sequence[Targets] | None) -> ImageBatch:
+        if isinstance(images, ImageBatch):
+            if targets is not None:
+                raise InputError("a ready ImageBatch holds its own targets; give them to `preprocess`")
+            return images.to(self.device)
+        for target in targets or ():
+            if len(target) and not (0 <= int(target.labels.min()) and int(target.labels.max()) < self.spec.num_classes):
+                raise InputError(f"labels must lie in 0 … {self.spec.num_classes - 1}, got {target.labels.unique().tolist()}")
+        return self.preprocess([image.to(self.device) for image in images], targets)
+
+    def predict(
+        self, images: ImageSource | Sequence[ImageSource], *, score: float = 0.0, batch_size: int = 1
+    ) -> list[Detections]:
+        """Return the detections of images, boxes in the pixels of each image, on the CPU, best first.
+
+        Args:
+            images: one image or several: a path, a PIL image, an array (H, W, 3) or a tensor (3, H, W), uint8 RGB.
+            score: only detections with a score above this are returned.
+            batch_size: how many images go through the network together.
+
+        Raises:
+            DataError: a file that is missing or no image.
+            InputError: an array or tensor of another type or shape.
+        """
+        several = isinstance(images, Sequence) and not isinstance(images, str)
+        sources: list[ImageSource] = list(images) if several else [images]  # type: ignore[arg-type,list-item]
+        mode = self.training
+        self.eval()
+        found: list[Detections] = []
+        try:
+            with torch.inference_mode():
+                for start in range(0, len(sources), batch_size):
+                    loaded = [as_image(source) for source in sources[start : start + batch_size]]
+                    found += [detections.to("cpu").above(score) for detections in self(loaded)]
+        finally:
+            self.train(mode)
+        return found

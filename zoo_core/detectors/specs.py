@@ -1,0 +1,54 @@
+"""Options of the two shapes of detectors, and of the preprocessing that belongs to a model."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt, model_validator
+from typing_extensions import Self
+
+from zoo_core.specs import BackboneSlot, ComponentSpec, DenseHeadSlot, NeckSlot, PreprocessSlot, RoIHeadSlot
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+class KeepRatioSpec(ComponentSpec):
+    """Resize to fit a frame with the aspect ratio kept, normalise, pad at the right and the bottom."""
+
+    type: str = "keep_ratio"
+    long_side: PositiveInt = Field(1333, description="bound of the longer side, in pixels")
+    short_side: PositiveInt = Field(800, description="bound of the shorter side, in pixels")
+    mean: tuple[float, float, float] = Field(IMAGENET_MEAN, description="subtracted from the RGB values 0 … 255")
+    std: tuple[float, float, float] = Field(IMAGENET_STD, description="what the difference is divided by")
+    pad_multiple: PositiveInt = Field(32, description="sides are padded to a multiple of this")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.short_side > self.long_side:
+            raise ValueError(f"short_side {self.short_side} is longer than long_side {self.long_side}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, got {self.std}")
+        return self
+
+
+class DetectorSpec(ComponentSpec):
+    """What every detector has."""
+
+    num_classes: PositiveInt = Field(80, description="number of classes, background not counted")
+    preprocess: PreprocessSlot = KeepRatioSpec()
+    backbone: BackboneSlot
+    neck: NeckSlot = None
+
+
+class OneStageSpec(DetectorSpec):
+    """Backbone, neck, and a dense head whose detections are the result."""
+
+    type: str = "one_stage"
+    head: DenseHeadSlot
+
+
+class TwoStageSpec(DetectorSpec):
+    """Backbone, neck, a dense head of one class that proposes, and an RoI head that decides."""
+
+    type: str = "two_stage"
+    proposer: DenseHeadSlot
+    roi_head: RoIHeadSlot

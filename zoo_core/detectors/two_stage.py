@@ -1,0 +1,50 @@
+"""The shape of a two-stage detector (Ren et al., "Faster R-CNN", 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zoo_core.detectors.detector import Detector
+from zoo_core.detectors.specs import TwoStageSpec
+from zoo_core.interfaces import Backbone, DenseHead, Neck, Preprocess, RoIHead
+from zoo_core.types import Detections, ImageBatch, Losses
+
+
+class TwoStage(Detector):
+    """Backbone, neck, a dense head of one class that proposes, and an RoI head that decides."""
+
+    def __init__(
+        self,
+        spec: TwoStageSpec,
+        class_names: Sequence[str],
+        *,
+        preprocess: Preprocess,
+        backbone: Backbone,
+        neck: Neck | None,
+        proposer: DenseHead[Any],
+        roi_head: RoIHead,
+    ) -> None:
+        super().__init__(spec, class_names)
+        self.preprocess, self.backbone, self.neck = preprocess, backbone, neck
+        self.proposer, self.roi_head = proposer, roi_head
+
+    def losses(self, batch: ImageBatch) -> Losses:
+        """Return the losses of both stages."""
+        features = self.features(batch)
+        raw = self.proposer(features)
+        proposals = self.proposer.decode(raw, batch)
+        return named("proposer", self.proposer.losses(raw, batch)) | named(
+            "roi_head", self.roi_head.losses(features, proposals, batch)
+        )
+
+    def detect(self, batch: ImageBatch) -> list[Detections]:
+        """Return the detections of the second stage."""
+        features = self.features(batch)
+        proposals = self.proposer.decode(self.proposer(features), batch)
+        return self.roi_head.detect(features, proposals, batch)
+
+
+def named(prefix: str, losses: Losses) -> Losses:
+    """Return the losses with a prefix to each name."""
+    return {f"{prefix}.{name}": value for name, value in losses.items()}

@@ -1,0 +1,54 @@
+"""A name and overrides to a complete, checked spec.
+
+The rule of overrides, in full: a keyword must be an option; a string or a spec *replaces* what is in a slot; a dict of the
+same (or no) ``type`` *merges* into it, one of another ``type`` replaces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zoo_core.errors import InputError
+from zoo_core.registry import find
+from zoo_core.specs import ComponentSpec, validate
+
+
+def resolve(recipe: str | ComponentSpec, overrides: Mapping[str, Any] | None = None) -> ComponentSpec:
+    """Return the spec of a recipe, or the one given, with `overrides`.
+
+    Raises:
+        UnknownNameError: no recipe of that name.
+        SpecError: overrides that do not fit, all of them.
+    """
+    if not isinstance(recipe, str | ComponentSpec):
+        raise InputError(f"expected the name of a recipe or a spec, got {recipe!r}")
+    spec = find("detector", recipe).spec() if isinstance(recipe, str) else recipe
+    return override(spec, overrides or {})
+
+
+def override(spec: ComponentSpec, overrides: Mapping[str, Any]) -> ComponentSpec:
+    """Return `spec` with `overrides` merged in, and checked as a whole."""
+    if not overrides:
+        return spec
+    return validate(type(spec), merge(spec.model_dump(mode="json"), overrides))
+
+
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options `base` with `overrides` merged in by the rule above."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        old = merged.get(key)
+        merges = isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("type", old.get("type")) == old.get("type")
+        merged[key] = merge(old, value) if merges else value  # type: ignore[arg-type]
+    return merged
+
+
+def describe(recipe: str | ComponentSpec, **overrides: Any) -> dict[str, Any]:
+    """Return the complete spec of a recipe as plain data, with overrides; no tensor is made.
+
+    Raises what `zoo.create` raises for the same arguments.
+    """
+    return resolve(recipe, overrides).model_dump(mode="json")
+
+
