@@ -1,0 +1,1 @@
+"""The verbs on boxes, over torchvision's where torchvision has them."""

@@ -1,0 +1,139 @@
+"""ImageNet weights from a file: the style of its keys is recognised and translated to timm's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from zoo_core.errors import CheckpointError
+
+Weights = dict[str, Tensor]
+
+
+def load_weights(body: nn.Module, path: str | Path) -> None:
+    """Load a file of ImageNet weights into a backbone. Layers behind the last feature map are left out.
+
+    Raises:
+        CheckpointError: the file is missing or unreadable, or the translated keys and shapes are not those of `body`.
+    """
+    weights = read_weights(path)
+    own = body.state_dict()
+    for style, translate in STYLES.items():
+        translated = translate(weights, own)
+        if translated is not None:
+            break
+    else:
+        raise CheckpointError(
+            f"{path}: no known style of keys (first: {', '.join(list(weights)[:3])}); known are {', '.join(STYLES)}"
+        )
+    missing = [key for key in own if key not in translated and not key.endswith("num_batches_tracked")]
+    wrong = [k for k in own if k in translated and own[k].shape != translated[k].shape]
+    if missing or wrong:
+        key = (missing or wrong)[0]
+        what = "is missing" if missing else f"has shape {tuple(translated[key].shape)} instead of {tuple(own[key].shape)}"
+        raise CheckpointError(
+            f"{path} ({style} keys) does not fit the backbone: {key} {what} (and {len(missing + wrong) - 1} more)"
+        )
+    body.load_state_dict({key: translated.get(key, value) for key, value in own.items()})
+
+
+def read_weights(path: str | Path) -> Weights:
+    """Return the tensors of a ``.safetensors`` file or of a ``.pt``/``.pth`` state dict; no code in the file is run."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file of weights")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: not a readable file of weights: {error}") from error
+    except Exception as error:
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise CheckpointError(f"{path}: holds more than tensors, so it is not opened: {str(error).splitlines()[0]}") from error
+    for name in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"{path}: expected a state dict, a mapping of names to tensors")
+    return dict(content)
+
+
+def _plain(weights: Weights, own: Weights) -> Weights | None:
+    """timm's and torchvision's names, with or without the prefix of a wrapper."""
+    for prefix in ("", "module.", "backbone.", "model."):
+        stripped = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        shared = own.keys() & stripped.keys()
+        if len(shared) > len(own) // 2:
+            return stripped
+    # features_only flattens `stages.0` to `stages_0`.
+    flattened = {re.sub(r"^(stages|layers|stem|blocks)\.(\d+)\.", r"\1_\2.", k): v for k, v in weights.items()}
+    return flattened if len(own.keys() & flattened.keys()) > len(own) // 2 else None
+
+
+def _blocks(own: Weights) -> Iterator[tuple[str, bool]]:
+    """Yield each block of a timm EfficientNet or MobileNet in order, and whether it expands first."""
+    names = dict.fromkeys(match[0] for key in own if (match := re.match(r"blocks\.\d+\.\d+\.", key)))
+    for name in names:
+        yield name, f"{name}conv_pwl.weight" in own
+
+
+def _renamed(weights: Weights, own: Weights, stem: dict[str, str], part: Callable[[int, bool], dict[str, str]]) -> Weights:
+    """Return the weights under timm's names: `stem` and `part(k, expands)` give the names to read for each module."""
+    sources = dict(stem)
+    for number, (block, expands) in enumerate(_blocks(own)):
+        sources |= {block + module: source for module, source in part(number, expands).items()}
+    found = {}
+    for key in own:
+        module, _, leaf = key.rpartition(".")
+        source = f"{sources.get(module)}.{leaf}"
+        if source in weights:
+            found[key] = weights[source]
+    return found
+
+
+EXPANDING = ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")
+SEPARABLE = ("conv_dw", "bn1", "conv_pw", "bn2")
+
+
+def _mobilenet_v2(weights: Weights, own: Weights) -> Weights | None:
+    """The first public MobileNetV2 port and torchvision's: ``features.N.conv.M``, blocks counted from 1."""
+    if "features.0.0.weight" not in weights or "conv_stem.weight" not in own:
+        return None
+    nested = "features.1.conv.0.0.weight" in weights  # torchvision groups convolution, norm and activation
+
+    def part(number: int, expands: bool) -> dict[str, str]:
+        if nested:
+            places = ("0.0", "0.1", "1.0", "1.1", "2", "3") if expands else ("0.0", "0.1", "1", "2")
+        else:
+            places = ("0", "1", "3", "4", "6", "7") if expands else ("0", "1", "3", "4")
+        modules = EXPANDING if expands else SEPARABLE
+        return {m: f"features.{number + 1}.conv.{p}" for m, p in zip(modules, places, strict=True)}
+
+    return _renamed(weights, own, {"conv_stem": "features.0.0", "bn1": "features.0.1"}, part)
+
+
+def _efficientnet(weights: Weights, own: Weights) -> Weights | None:
+    """efficientnet_pytorch: ``_blocks.N._depthwise_conv``."""
+    if "_conv_stem.weight" not in weights or "conv_stem.weight" not in own:
+        return None
+
+    def part(number: int, expands: bool) -> dict[str, str]:
+        names = ("_depthwise_conv", "_bn1", "_project_conv", "_bn2")
+        names = ("_expand_conv", "_bn0", *names) if expands else names
+        return {m: f"_blocks.{number}.{n}" for m, n in zip(EXPANDING if expands else SEPARABLE, names, strict=True)}
+
+    return _renamed(weights, own, {"conv_stem": "_conv_stem", "bn1": "_bn0"}, part)
+
+
+STYLES: dict[str, Callable[[Weights, Weights], Weights | None]] = {
+    "timm or torchvision": _plain,
+    "MobileNetV2 features.N": _mobilenet_v2,
+    "efficientnet_pytorch": _efficientnet,
+}

@@ -1,0 +1,24 @@
+"""Boxes (N, 4), xyxy, continuous coordinates: width = x2 - x1."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from zoo_core.types import Size
+
+
+def clip(boxes: Tensor, size: Size) -> Tensor:
+    """Return boxes (…, 4) clipped to an image of (height, width)."""
+    height, width = size
+    limits = boxes.new_tensor([width, height, width, height])
+    return boxes.clamp(min=0).minimum(limits)
+
+
+def areas(boxes: Tensor) -> Tensor:
+    """Return the areas (N,)."""
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def nonempty(boxes: Tensor, minimum: float = 0.0) -> Tensor:
+    """Return a mask (N,) of the boxes whose width and height are both greater than `minimum`."""
+    return ((boxes[:, 2:] - boxes[:, :2]) > minimum).all(dim=1)
