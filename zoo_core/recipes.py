@@ -7,11 +7,13 @@ same (or no) ``type`` *merges* into it, one of another ``type`` replaces it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from zoo_core.errors import InputError
 from zoo_core.registry import find
 from zoo_core.specs import ComponentSpec, validate
+
+C = TypeVar("C", bound=ComponentSpec)
 
 
 def resolve(recipe: str | ComponentSpec, overrides: Mapping[str, Any] | None = None) -> ComponentSpec:
@@ -27,7 +29,7 @@ def resolve(recipe: str | ComponentSpec, overrides: Mapping[str, Any] | None = N
     return override(spec, overrides or {})
 
 
-def override(spec: ComponentSpec, overrides: Mapping[str, Any]) -> ComponentSpec:
+def override(spec: C, overrides: Mapping[str, Any]) -> C:
     """Return `spec` with `overrides` merged in, and checked as a whole."""
     if not overrides:
         return spec
@@ -39,7 +41,9 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
-        merges = isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("type", old.get("type")) == old.get("type")
+        merges = (
+            isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("type", old.get("type")) == old.get("type")
+        )
         merged[key] = merge(old, value) if merges else value  # type: ignore[arg-type]
     return merged
 
@@ -50,5 +54,3 @@ def describe(recipe: str | ComponentSpec, **overrides: Any) -> dict[str, Any]:
     Raises what `zoo.create` raises for the same arguments.
     """
     return resolve(recipe, overrides).model_dump(mode="json")
-
-

@@ -65,7 +65,9 @@ class Slot:
             value = {"type": value}
         name = value.type if isinstance(value, ComponentSpec) else value.get("type") if isinstance(value, Mapping) else None
         if not isinstance(name, str):
-            raise ValueError(f"expected a name, a dict with 'type', or a spec of a {self.kind.replace('_', ' ')}; got {value!r}")
+            raise ValueError(
+                f"expected a name, a dict with 'type', or a spec of a {self.kind.replace('_', ' ')}; got {value!r}"
+            )
         try:
             cls = find(self.kind, name).spec()
             if isinstance(value, ComponentSpec):

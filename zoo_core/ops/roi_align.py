@@ -16,7 +16,9 @@ def roi_levels(boxes: Tensor, levels: int, finest_size: float = 56.0) -> Tensor:
     return torch.floor(torch.log2(side / finest_size + 1e-6)).clamp(0, levels - 1).long()
 
 
-def pyramid_roi_align(features: Features, rois: Tensor, size: int, sampling: int = 0, finest_size: float = 56.0) -> Tensor:
+def pyramid_roi_align(
+    features: Features, rois: Tensor, size: int, *, sampling: int = 0, aligned: bool = True, finest_size: float = 56.0
+) -> Tensor:
     """Return the features (N, C, size, size) of regions, each from one level (He et al., "Mask R-CNN", 2017, section 3).
 
     Args:
@@ -24,14 +26,13 @@ def pyramid_roi_align(features: Features, rois: Tensor, size: int, sampling: int
         rois: (N, 5), the image's index in the batch and xyxy in its pixels.
         size: side of the output grid.
         sampling: samples per cell and axis; 0 for as many as there are feature pixels.
+        aligned: pixel centres lie half a pixel inside (False: the form of the first implementations).
         finest_size: regions with sides below twice this come from the finest level.
     """
-    strides = list(features)
-    levels = roi_levels(rois[:, 1:], len(strides), finest_size)
-    first = features[strides[0]]
-    out = first.new_zeros(len(rois), first.shape[1], size, size)
-    for level, stride in enumerate(strides):
-        chosen = (levels == level).nonzero().squeeze(1)
-        pooled = roi_align(features[stride], rois[chosen], size, 1 / stride, sampling, aligned=True)
-        out = out.index_copy(0, chosen, pooled)
-    return out
+    levels = roi_levels(rois[:, 1:], len(features), finest_size)
+    chosen = [(levels == level).nonzero().squeeze(1) for level in range(len(features))]
+    pooled = [
+        roi_align(map_, rois[rows], size, 1 / stride, sampling, aligned)
+        for (stride, map_), rows in zip(features.items(), chosen, strict=True)
+    ]
+    return torch.cat(pooled)[torch.cat(chosen).argsort()]

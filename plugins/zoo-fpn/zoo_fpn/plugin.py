@@ -11,4 +11,6 @@ from zoo_core.plugins import hookimpl
 @hookimpl
 def zoo_contributions() -> Iterator[Contribution]:
     """Yield the feature pyramid network."""
-    yield Component("neck", "fpn", "zoo_fpn.specs:FPNSpec", "zoo_fpn.fpn:FPN", summary="feature pyramid network (Lin et al., 2017)")
+    yield Component(
+        "neck", "fpn", "zoo_fpn.specs:FPNSpec", "zoo_fpn.fpn:FPN", summary="feature pyramid network (Lin et al., 2017)"
+    )

@@ -1,0 +1,1 @@
+"""Region-based detectors: Faster R-CNN, its parts and its recipes."""
