@@ -1,0 +1,113 @@
+"""List what is installed: recipes (complete detectors), and parts.
+
+Examples:
+  zoo-cli list                    everything
+  zoo-cli list rcnn               names that hold 'rcnn'
+  zoo-cli list 'resnet*'          names that fit a pattern (*, ?, [abc])
+  zoo-cli list --kind neck        parts of one kind
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+from zoo_cli.parser import one_of
+from zoo_cli.table import table
+from zoo_core.contributions import KINDS, Family
+from zoo_core.errors import nearest
+from zoo_core.plugins import plugins
+from zoo_core.registry import Entry, entries
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the list."""
+
+    kind: str
+    name: str
+    type: str
+    distribution: str
+    version: str
+    summary: str
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("pattern", nargs="?", metavar="PATTERN", help="part of a name, or a pattern with * ? [abc]")
+    parser.add_argument("--kind", type=one_of(KINDS, "kind"), metavar="KIND", help=f"only this kind: {', '.join(KINDS)}")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: Namespace) -> int:
+    """Print the list."""
+    everything = [row for row in rows() if args.kind in (None, row.kind)]
+    found = [row for row in everything if fits(row, args.pattern)] or _of_families(args.pattern, args.kind)
+    if args.json:
+        print(json.dumps([vars(row) for row in found], indent=2))
+    elif found:
+        print("\n".join(lines(found)))
+    if not found:
+        hint = nearest(args.pattern or "", [row.name for row in everything])
+        print(f"zoo-cli: nothing {'of that name' if args.pattern else 'of that kind'} is installed{hint}", file=sys.stderr)
+    _tell_broken()
+    return 0
+
+
+def rows() -> list[Row]:
+    """Return all that is registered, by kind and then by name. A name offered twice is written with its distribution."""
+    found = list(entries())
+    often = Counter((e.contribution.kind, e.contribution.name) for e in found)
+    made = [_row(entry, qualified=often[entry.contribution.kind, entry.contribution.name] > 1) for entry in found]
+    return sorted(made, key=lambda row: (KINDS.index(row.kind), row.name))
+
+
+def lines(found: list[Row]) -> list[str]:
+    """Return the rows as text, under a heading for each kind."""
+    aligned = table(("", "", ""), [(f"  {row.name}", row.distribution, row.summary) for row in found])[1:]
+    text: list[str] = []
+    for before, row, line in zip([None, *found], found, aligned, strict=False):
+        if before is None or before.kind != row.kind:
+            text += [*([""] if text else []), row.kind]
+        text.append(line)
+    return text
+
+
+def _row(entry: Entry, qualified: bool) -> Row:
+    part, plugin = entry.contribution, entry.plugin
+    name = entry.qualified if qualified else part.name
+    return Row(part.kind, name, type(part).__name__.lower(), plugin.distribution, plugin.version, part.summary)
+
+
+def fits(row: Row, pattern: str | None) -> bool:
+    """Say whether a name holds `pattern`, or fits it when it has wildcards."""
+    if pattern is None:
+        return True
+    names = (row.name.lower(), f"{row.distribution}/{row.name}".lower())
+    if any(sign in pattern for sign in "*?["):
+        return any(fnmatch(name, pattern.lower()) for name in names)
+    return any(pattern.lower() in name for name in names)
+
+
+def _of_families(pattern: str | None, kind: str | None) -> list[Row]:
+    """Return what families offer under a pattern that fits no registered name. They may import a whole library."""
+    if pattern is None:
+        return []
+    found: list[Row] = []
+    for entry in entries():
+        part = entry.contribution
+        if isinstance(part, Family) and kind in (None, part.kind):
+            origin = (entry.plugin.distribution, entry.plugin.version, part.summary)
+            offered = (Row(part.kind, name, "family", *origin) for name in entry.load(part.names)())
+            found += [row for row in offered if fits(row, pattern)]
+    return found
+
+
+def _tell_broken() -> None:
+    broken = [plugin.distribution for plugin in plugins() if plugin.status == "broken"]
+    if broken:
+        print(f"zoo-cli: {', '.join(sorted(set(broken)))} did not load; 'zoo-cli plugins' tells why", file=sys.stderr)
