@@ -5,6 +5,7 @@ A name that two distributions offer is an error where it is used; ``distribution
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,11 @@ def entries() -> Iterator[Entry]:
 def names(kind: str) -> list[str]:
     """Return the names registered for a kind, sorted; families by the names that they list themselves are left out."""
     return sorted({e.contribution.name for e in entries() if e.contribution.kind == kind})
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names of the recipes that `zoo.create` takes, sorted; `pattern` may hold shell wildcards."""
+    return fnmatch.filter(names("detector"), pattern)
 
 
 def find(kind: str, name: str) -> Entry:

@@ -1,0 +1,78 @@
+"""Checkpoints of a training run: each is a folder ``step-0000020`` that `zoo.load` opens, with what resuming needs beside it.
+
+A checkpoint appears by one rename, so that a crash or a full disk leaves the earlier ones whole.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch.optim import Optimizer
+
+from zoo_core import hub
+from zoo_core.detectors.detector import Detector
+from zoo_core.engine.optim import optimizer_tensors, restore_optimizer
+from zoo_core.errors import CheckpointError
+
+STATE = "training.json"
+MOMENTA = "optimizer.safetensors"
+
+
+class State(BaseModel):
+    """What ``training.json`` holds: where the run stands, and what it is a run of."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step: int
+    options: dict[str, Any]
+    data: dict[str, Any]
+    versions: dict[str, str]
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """Return the checkpoints in a folder, oldest first."""
+    return sorted(path for path in out.glob(hub.STEP_PATTERN) if (path / STATE).is_file())
+
+
+def save_checkpoint(out: Path, model: Detector, optimizer: Optimizer, state: State, keep: int) -> Path:
+    """Write a checkpoint, then remove all but the last `keep`."""
+    folder = out / f"step-{state.step:07d}"
+    with hub.replaced(folder) as fresh:
+        hub.write(model, fresh)
+        save_file(optimizer_tensors(model, optimizer), fresh / MOMENTA)
+        (fresh / STATE).write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    for old in checkpoints(out)[:-keep]:
+        shutil.rmtree(old)
+    return folder
+
+
+def read_state(folder: Path) -> State:
+    """Return where the run stands."""
+    path = folder / STATE
+    try:
+        return State.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        raise CheckpointError(f"{path} cannot be used to resume: {error}") from error
+
+
+def restore_checkpoint(folder: Path, model: Detector, optimizer: Optimizer) -> None:
+    """Load the weights and the optimiser's state of a checkpoint into a model of the same spec.
+
+    Raises:
+        CheckpointError: files missing or damaged, or of a model with other options.
+    """
+    config = hub.read_config(folder)
+    if config.spec != model.spec.model_dump(mode="json") or config.class_names != model.class_names:
+        changed = [k for k, v in model.spec.model_dump(mode="json").items() if config.spec.get(k) != v] or ["class names"]
+        raise CheckpointError(f"{folder} is of a model with other options ({', '.join(changed)}); use another --out")
+    hub.load_weights(model, folder / hub.WEIGHTS)
+    try:
+        restore_optimizer(model, optimizer, load_file(folder / MOMENTA))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder / MOMENTA} cannot be used to resume: {error}") from error

@@ -1,0 +1,42 @@
+"""Options of a training run. The defaults are those of MMDetection's fine-tuning tutorial: batch of 2, rate 0.0025."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from zoo_core.data.specs import AugmentSpec
+from zoo_core.specs import Spec
+
+
+class TrainSpec(Spec):
+    """A training run."""
+
+    epochs: PositiveInt = Field(12, description="passes over the data; `steps` overrules them")
+    steps: PositiveInt | None = Field(None, description="optimiser steps in all")
+    batch_size: PositiveInt = Field(2, description="images per step and process")
+    learning_rate: PositiveFloat = Field(0.0025, description="of SGD, for the batch size that is given")
+    momentum: NonNegativeFloat = Field(0.9, lt=1, description="of SGD")
+    weight_decay: NonNegativeFloat = Field(0.0001, description="on every trained parameter")
+    schedule: Literal["step", "cosine", "constant"] = Field("step", description="how the rate falls")
+    milestones: tuple[float, ...] = Field((8 / 12, 11 / 12), description="step: parts of the run after which it falls")
+    decay: PositiveFloat = Field(0.1, description="step: by this factor")
+    warmup_steps: NonNegativeInt = Field(0, description="the rate climbs linearly for so many steps")
+    clip: PositiveFloat | None = Field(None, description="bound of the norm of the gradient")
+    seed: NonNegativeInt = Field(0, description="of the order of the images, their augmentation, and sampling")
+    augment: AugmentSpec = AugmentSpec()
+    workers: NonNegativeInt = Field(1, description="processes that load images")
+    precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision of the forward pass")
+    save_every: PositiveInt | None = Field(None, description="steps between checkpoints; by default once per epoch")
+    keep: PositiveInt = Field(2, description="checkpoints that are kept")
+    log_every: PositiveInt = Field(1, description="steps between lines of the log")
+    skip_bad: bool = Field(False, description="leave out images that cannot be read, and count them")
+
+    def total_steps(self, images: int, processes: int = 1) -> int:
+        """Return the number of optimiser steps for a data set of so many images."""
+        return self.steps if self.steps is not None else self.epochs * self.steps_per_epoch(images, processes)
+
+    def steps_per_epoch(self, images: int, processes: int = 1) -> int:
+        """Return the number of steps in which every image is seen once."""
+        return max(-(-images // (self.batch_size * processes)), 1)

@@ -1,0 +1,215 @@
+"""A saved detector is a folder that says all about itself: ``config.json`` and ``model.safetensors``.
+
+Loading resolves registered names alone; nothing that is in the folder is executed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from zoo_core.build import build
+from zoo_core.detectors.detector import Detector
+from zoo_core.errors import CheckpointError, SpecError, UnknownNameError, ZooError
+from zoo_core.plugins import plugins
+from zoo_core.registry import find
+from zoo_core.specs import ComponentSpec, slots, validate
+
+FORMAT = 1
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+STEP_PATTERN = "step-*"
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Config(BaseModel):
+    """What ``config.json`` holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int
+    recipe: str = ""
+    class_names: tuple[Name, ...]
+    plugins: dict[str, str]
+    spec: dict[str, Any]
+
+
+def save(model: Detector, folder: str | Path) -> Path:
+    """Write a detector to a folder, and return it. An earlier model there is replaced as a whole, or stays whole.
+
+    Raises:
+        CheckpointError: the folder holds something else than a model, or cannot be written (a full disk, say).
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; a model is saved to a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
+        raise CheckpointError(f"{folder} holds files but no model; save to a new or empty folder")
+    with replaced(folder) as fresh:
+        write(model, fresh)
+    return folder
+
+
+def write(model: Detector, folder: Path) -> None:
+    """Write the files of a model into an existing folder."""
+    config = Config(
+        format=FORMAT,
+        recipe=model.recipe,
+        class_names=model.class_names,
+        plugins=_origins(model.spec),
+        spec=model.spec.model_dump(mode="json"),
+    )
+    (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that becomes `folder` when the block ends well; else `folder` stays as it was.
+
+    Between the two renames at the end the old content lies in ``.NAME.old``, where `load` finds it after a crash.
+    """
+    spare = folder.with_name(f".{folder.name}.old")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if spare.exists() and not folder.exists():
+            os.replace(spare, folder)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise CheckpointError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
+    try:
+        yield fresh
+        for path in fresh.rglob("*"):
+            if path.is_file():
+                _flush(path)
+        fresh.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(spare, ignore_errors=True)
+            os.replace(folder, spare)
+        os.replace(fresh, folder)
+        shutil.rmtree(spare, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot write {folder}: {error}; what was there before is unchanged") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the file is on the disk: a rename must not overtake its content."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def load(folder: str | Path) -> Detector:
+    """Return the detector that is saved in a folder, in evaluation mode.
+
+    Args:
+        folder: what `save` wrote, or the output of a training run: then its latest checkpoint.
+
+    Raises:
+        CheckpointError: no such folder; files missing, truncated or of another format version; weights that do not fit.
+        UnknownNameError: a part that no installed plugin offers; the distribution that did is named.
+    """
+    folder = locate(Path(folder))
+    config = read_config(folder)
+    model = build(_spec(config, folder), config.class_names)
+    load_weights(model, folder / WEIGHTS)
+    model.recipe = config.recipe
+    return model.eval()
+
+
+def locate(folder: Path) -> Path:
+    """Return the folder that holds the model: itself, its latest checkpoint, or what a crash left of it."""
+    if (folder / CONFIG).is_file():
+        return folder
+    checkpoints = [path for path in sorted(folder.glob(STEP_PATTERN)) if (path / CONFIG).is_file()]
+    if checkpoints:
+        return checkpoints[-1]
+    spare = folder.with_name(f".{folder.name}.old")
+    if not folder.exists() and (spare / CONFIG).is_file():
+        return spare
+    if not folder.exists():
+        raise CheckpointError(f"{folder}: no such folder; give one that 'zoo-cli train' or zoo.save wrote")
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; a model is a folder with {CONFIG} and {WEIGHTS}")
+    raise CheckpointError(f"{folder} holds no model: {CONFIG} is missing, and there is no checkpoint {STEP_PATTERN}")
+
+
+def read_config(folder: Path) -> Config:
+    """Return the checked content of ``config.json``."""
+    path = folder / CONFIG
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
+    version = content.get("format") if isinstance(content, dict) else None
+    if version != FORMAT:
+        raise CheckpointError(f"{path} has format version {version!r}; this version of the zoo reads version {FORMAT}")
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise CheckpointError(f"{path}: {where}: {first['msg']}") from error
+
+
+def _spec(config: Config, folder: Path) -> ComponentSpec:
+    try:
+        cls = find("assembly", str(config.spec.get("type"))).spec()
+        spec: ComponentSpec = validate(cls, config.spec)
+    except (SpecError, UnknownNameError) as error:
+        installed = {plugin.distribution: plugin.version for plugin in plugins() if plugin.status == "ok"}
+        missing = [f"{name}=={version}" for name, version in config.plugins.items() if name not in installed]
+        hint = f"\nit was saved with plugins that are not here: pip install {' '.join(missing)}" if missing else ""
+        raise CheckpointError(f"{folder / CONFIG}: {error}{hint}") from error
+    return spec
+
+
+def load_weights(model: Detector, path: Path) -> None:
+    """Copy the tensors of a safetensors file into a model, one at a time; names and shapes must be exactly the model's."""
+    own = model.state_dict()
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            wrong = [n for n in own if found.get(n) != tuple(own[n].shape)] + [n for n in found if n not in own]
+            if wrong:
+                name = wrong[0]
+                shape = tuple(own[name].shape) if name in own else None
+                raise CheckpointError(
+                    f"{path} does not fit its {CONFIG}: {name} has shape {found.get(name)}, expected {shape} "
+                    f"(and {len(wrong) - 1} more)"
+                )
+            for name, tensor in own.items():
+                tensor.copy_(file.get_tensor(name))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.parent} is incomplete: {path.name} is missing") from error
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
+
+
+def _origins(spec: ComponentSpec, kind: str = "assembly") -> dict[str, str]:
+    """Return the distributions and versions that the parts of a spec come from."""
+    try:
+        plugin = find(kind, spec.type).plugin
+    except ZooError:
+        return {}
+    found = {plugin.distribution: plugin.version}
+    for name, slot in slots(type(spec)).items():
+        part = getattr(spec, name)
+        if part is not None:
+            found |= _origins(part, slot)
+    return dict(sorted(found.items()))
