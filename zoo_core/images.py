@@ -35,7 +35,10 @@ def as_image(source: ImageSource) -> Tensor:
     if isinstance(source, str | os.PathLike):
         return read_image(source)
     if isinstance(source, Image.Image):
-        return _from_pil(source)
+        try:
+            return _from_pil(source)
+        except OSError as error:  # it is decoded only now
+            raise InputError(f"the image cannot be read: {error}") from error
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Tensor):
@@ -76,18 +79,17 @@ def image_size(path: str | Path) -> Size:
 
 
 def _unreadable(path: str | Path, error: Exception) -> DataError:
-    if isinstance(error, DataError):
-        return error
     reason = "it is no image, or damaged" if isinstance(error, UnidentifiedImageError) else str(error)
     return DataError(f"the image cannot be read: {reason}", path)
 
 
 def _from_pil(image: Image.Image) -> Tensor:
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         image = Image.fromarray(_to_eight_bits(np.asarray(image)))
     if image.mode == "F":
-        raise DataError("an image of floats has no known range; save it with 8 or 16 bits per channel")
+        raise InputError("an image of floats has no known range; save it with 8 or 16 bits per channel")
     if "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode != "RGB":

@@ -65,5 +65,5 @@ class Annotations:
         )
 
     def areas(self) -> Tensor:
-        """Return the areas (N,) of the objects."""
-        return torch.tensor(self._areas, dtype=torch.float32)
+        """Return the areas (N,) of the objects, in double precision: they are compared with thresholds."""
+        return torch.tensor(self._areas, dtype=torch.float64)

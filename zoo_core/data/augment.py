@@ -45,7 +45,7 @@ class Augment:
     ) -> tuple[tv_tensors.Image, tv_tensors.BoundingBoxes]:
         picture, boxes = v2.RandomHorizontalFlip(self.spec.flip)(picture, boxes)
         if torch.rand(()) < self.spec.photometric:
-            picture = v2.RandomPhotometricDistort()(picture)
+            picture = v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.05)(picture)
         return picture, boxes
 
     def _zoom(

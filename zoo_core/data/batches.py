@@ -25,8 +25,8 @@ class Batches(Sampler[list[tuple[int, int]]]):
     """
 
     def __init__(self, count: int, batch_size: int, *, seed: int, start: int, stop: int) -> None:
-        if count < 1 or batch_size < 1 or not 0 <= start <= stop:
-            raise InputError(f"no batches {start} … {stop} of {batch_size} can be made of {count} images")
+        if count < 1 or batch_size < 1 or seed < 0 or not 0 <= start <= stop:
+            raise InputError(f"no batches {start} … {stop} of {batch_size} can be made of {count} images with seed {seed}")
         self.batch_size = batch_size
         self.drop_last = False
         self._count, self._seed, self._start, self._stop = count, seed, start, stop

@@ -60,8 +60,11 @@ def _files(root: Path) -> dict[str, Path]:
 
 
 def _looks_like_coco(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
     return head.lstrip().startswith(b"{") and any(f'"{table}"'.encode() in head for table in _TABLES)
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from zoo_core.data.augment import Augment
 from zoo_core.data.batches import Batches
 from zoo_core.data.samples import DetectionData, Sample
+from zoo_core.data.specs import AugmentSpec
 from zoo_core.errors import DataError
 from zoo_core.interfaces import Preprocess
 from zoo_core.types import ImageBatch, Targets
@@ -122,7 +123,7 @@ def training_loader(
     steps: int,
     start_step: int = 0,
     seed: int = 0,
-    augment: Augment | None = None,
+    augment: AugmentSpec | None = None,
     workers: int = 0,
     skip_bad: bool = False,
     pin_memory: bool = False,
@@ -139,13 +140,13 @@ def training_loader(
         steps: number of batches of the whole run.
         start_step: number of batches that are done already.
         seed: decides on the order and on the augmentation.
-        augment: changes each image at random; None leaves them as they are.
+        augment: what is done to each image at random; None leaves them as they are.
         workers: processes that load; 0 loads in this one.
         skip_bad: put the next image in the place of one that cannot be loaded, and say so in `LoadedBatch.skipped`.
         pin_memory: for a GPU.
     """
     return DataLoader(
-        TrainingItems(data, augment, skip_bad=skip_bad),  # type: ignore[arg-type]
+        TrainingItems(data, augment and Augment(augment), skip_bad=skip_bad),  # type: ignore[arg-type]
         batch_sampler=Batches(len(data), batch_size, seed=seed, start=start_step, stop=steps),
         collate_fn=partial(_collate, preprocess, True),
         num_workers=workers,

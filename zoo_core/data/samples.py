@@ -47,7 +47,7 @@ class Sample:
         size: (height, width) of the image.
         targets: its objects and ignore regions, in its pixels.
         path: its file; None when it is drawn.
-        areas: (N,) float, the area of each object where the data set states one (COCO: of the mask, not of the box).
+        areas: (N,) float, the area of each object where the data set states one (COCO: of the mask); None: that of the box.
         draw: returns the image when there is no file.
     """
 
@@ -95,20 +95,23 @@ class SampleTable(Sequence[Sample]):
         paths: list[str] = []
         sizes: list[Size] = []
         targets: list[Targets] = []
-        areas: list[Tensor] = []
+        areas: list[Tensor | None] = []
         for sample in samples:
             ids.append(sample.image_id)
             paths.append("" if sample.path is None else str(sample.path))
             sizes.append(sample.size)
             targets.append(sample.targets)
-            areas.append(_box_areas(sample.targets.boxes) if sample.areas is None else sample.areas)
+            areas.append(sample.areas)
         self._ids, self._paths = ids, paths
         self._sizes = torch.tensor(sizes, dtype=torch.int32).reshape(-1, 2)
         self._boxes = _joined([t.boxes for t in targets], Targets().boxes)
         self._labels = _joined([t.labels for t in targets], Targets().labels)
         self._ignored = _joined([t.ignored for t in targets], Targets().ignored)
         self._ignored_labels = _joined([t.ignored_labels for t in targets], Targets().ignored_labels)
-        self._areas = _joined(areas, torch.zeros(0))
+        stated = [area for area in areas if area is not None]
+        if stated and len(stated) < len(areas):
+            raise DataError("some images state the areas of their objects and some do not; state all or none")
+        self._areas = torch.cat(stated) if stated else None
         self._ends = torch.tensor([len(t) for t in targets], dtype=torch.int64).cumsum(0)
         self._ignored_ends = torch.tensor([len(t.ignored) for t in targets], dtype=torch.int64).cumsum(0)
 
@@ -137,12 +140,8 @@ class SampleTable(Sequence[Sample]):
                 self._ignored_labels[ignored].clone(),
             ),
             path=Path(self._paths[index]) if self._paths[index] else None,
-            areas=self._areas[objects].clone(),
+            areas=None if self._areas is None else self._areas[objects].clone(),
         )
-
-
-def _box_areas(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def _joined(parts: list[Tensor], empty: Tensor) -> Tensor:

@@ -25,38 +25,25 @@ class CocoSpec(ComponentSpec):
 
 
 class ToySpec(ComponentSpec):
-    """How many scenes are drawn, and which.
-
-    Attributes:
-        train: number of images of the split "train".
-        val: number of images of the split "val".
-        seed: another seed draws other scenes.
-    """
+    """How many scenes are drawn, and which."""
 
     type: str = "toy"
-    train: PositiveInt = 128
-    val: PositiveInt = 32
-    seed: NonNegativeInt = 0
+    train: PositiveInt = Field(128, description='images of the split "train"')
+    val: PositiveInt = Field(32, description='images of the split "val"')
+    seed: NonNegativeInt = Field(0, description="another seed draws other scenes")
 
 
 class AugmentSpec(Spec):
-    """What is done to a training image, at random.
+    """What is done to a training image, at random."""
 
-    Attributes:
-        flip: probability of a horizontal flip.
-        scale: range of the factor that the image is zoomed by, at its size; (1, 1) leaves it as it is.
-        photometric: probability of a distortion of brightness, contrast, saturation and hue.
-        min_visible: an object of which zooming in leaves less than this part becomes an ignore region.
-    """
-
-    flip: Probability = 0.5
-    scale: tuple[float, float] = (1.0, 1.0)
-    photometric: Probability = 0.0
-    min_visible: Probability = 0.3
+    flip: Probability = Field(0.5, description="probability of a horizontal flip")
+    scale: tuple[float, float] = Field((1.0, 1.0), description="range of the zoom; the image keeps its size")
+    photometric: Probability = Field(0.0, description="probability of a change of brightness, contrast, saturation and hue")
+    min_visible: Probability = Field(0.3, description="an object of which the zoom leaves less becomes an ignore region")
 
     @model_validator(mode="after")
     def _check_scale(self) -> Self:
         low, high = self.scale
         if not 0 < low <= high < 100:
-            raise ValueError(f"scale must be two factors above 0, the smaller one first, got ({low}, {high})")
+            raise ValueError(f"scale must be two factors above 0, the smaller one first, got ({low:g}, {high:g})")
         return self
