@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo_core.build import create as create
-    from zoo_core.registry import list_models as list_models
     from zoo_core.errors import ZooError as ZooError
     from zoo_core.hub import load as load
     from zoo_core.hub import save as save
     from zoo_core.recipes import describe as describe
+    from zoo_core.registry import list_models as list_models
     from zoo_core.types import Detections as Detections
     from zoo_core.types import Targets as Targets
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from zoo_core.detectors.detector import Detector
 from zoo_core.detectors.specs import DetectorSpec, OneStageSpec, TwoStageSpec
 from zoo_core.errors import InputError
@@ -44,7 +46,8 @@ def build(spec: ComponentSpec, class_names: Sequence[str] | None = None) -> Dete
         parts["proposer"] = build_part("dense_head", spec.proposer, channels, 1)
         parts["roi_head"] = build_part("roi_head", spec.roi_head, channels, spec.num_classes)
     detector: Detector = find("assembly", spec.type).target()(spec, class_names, **parts)
-    return detector
+    # Convolutions are faster with the channels innermost (docs/speed.md); names, shapes and numbers stay.
+    return detector.to(memory_format=torch.channels_last)
 
 
 def create(

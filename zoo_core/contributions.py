@@ -6,8 +6,7 @@ A reference is ``"package.module:attribute"``; it is imported only when the part
 from __future__ import annotations
 
 import importlib
-import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 KINDS = (
@@ -64,6 +63,7 @@ class Recipe:
 
 
 Contribution = Component | Family | Recipe
+REFERENCES = {"spec", "target", "offers", "names"}
 
 
 def load_reference(reference: str) -> Any:
@@ -76,12 +76,18 @@ def check(contribution: object) -> Contribution:
     """Return `contribution` if it is well formed; raise `TypeError` or `ValueError` saying what is not."""
     if not isinstance(contribution, Component | Family | Recipe):
         raise TypeError(f"zoo_contributions() yielded {contribution!r}; expected a Component, Family or Recipe")
+    values = {field.name: getattr(contribution, field.name) for field in fields(contribution)}
+    for field, value in values.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{contribution.name!r}: {field}={value!r} must be a string")
     if contribution.kind not in KINDS:
         raise ValueError(f"{contribution.name!r} has kind {contribution.kind!r}; the kinds are {', '.join(KINDS)}")
-    if not contribution.name or "/" in contribution.name:
+    if isinstance(contribution, Recipe) != (contribution.kind == "detector"):
+        raise ValueError(f"{contribution.name!r}: a Recipe is of kind 'detector', and nothing else is")
+    if not contribution.name.strip() or "/" in contribution.name:
         raise ValueError(f"{contribution.name!r} is no name for a {contribution.kind}: it is empty or holds a '/'")
-    for field in ("spec", "target", "offers", "names"):
-        reference = inspect.getattr_static(contribution, field, None)
-        if reference is not None and reference.count(":") != 1:
-            raise ValueError(f"{contribution.name!r}: {field}={reference!r} is not of the form 'package.module:attribute'")
+    for field in REFERENCES & values.keys():
+        module, _, attribute = values[field].partition(":")
+        if not module or not attribute.isidentifier():
+            raise ValueError(f"{contribution.name!r}: {field}={values[field]!r} is not of the form 'package.module:attribute'")
     return contribution

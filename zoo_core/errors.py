@@ -36,12 +36,18 @@ class BrokenPluginError(ZooError):
     """A plugin that is needed does not load."""
 
 
-class SpecError(ZooError):
-    """Options that do not fit. `problems` holds (path, message) pairs, all that were found."""
+class SpecError(ZooError, ValueError):
+    """Options that do not fit. `problems` holds (path, message) pairs, all that were found.
+
+    A `ValueError` as well, so that pydantic carries it out of a spec within a spec.
+    """
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(f"{path}: {message}" if path else message for path, message in self.problems))
+
+    def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[tuple[str, str], ...]]]:
+        return type(self), (self.problems,)
 
 
 class InputError(ZooError):

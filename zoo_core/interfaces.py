@@ -31,7 +31,7 @@ class Backbone(nn.Module, ABC):
     def forward(self, images: Tensor) -> Features:
         """Return a map for each stride of `channels`; `images` is (N, 3, H, W), normalised."""
 
-    def load_pretrained(self) -> None:  # noqa: B027  a backbone without weights of its own has nothing to do
+    def load_pretrained(self) -> None:
         """Load the weights that the spec asks for. Called once for a new detector, never for a saved one."""
 
 

@@ -1,0 +1,1 @@
+"""The two shapes of detectors, and the preprocessing that belongs to a model."""

@@ -76,8 +76,9 @@ class Detector(nn.Module, ABC):
                 raise InputError("a ready ImageBatch holds its own targets; give them to `preprocess`")
             return images.to(self.device)
         for target in targets or ():
-            if len(target) and not (0 <= int(target.labels.min()) and int(target.labels.max()) < self.spec.num_classes):
-                raise InputError(f"labels must lie in 0 … {self.spec.num_classes - 1}, got {target.labels.unique().tolist()}")
+            wrong = target.labels[(target.labels < 0) | (target.labels >= self.spec.num_classes)]
+            if len(wrong):
+                raise InputError(f"labels must lie in 0 … {self.spec.num_classes - 1}, got {int(wrong[0])}")
         return self.preprocess([image.to(self.device) for image in images], targets)
 
     def predict(

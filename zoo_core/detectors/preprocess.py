@@ -52,16 +52,16 @@ class KeepRatio:
         sizes = tuple(fit(size, self.spec.long_side, self.spec.short_side) for size in original)
         padded = tuple(round_up(size, self.spec.pad_multiple) for size in sizes)
         tensor = self._stack(images, sizes, (max(h for h, _ in padded), max(w for _, w in padded)))
-        scaled = targets and tuple(
-            target.to(tensor.device).map_boxes(lambda b, s=size, o=old: b * scale_of(s, o, b))
-            for target, size, old in zip(targets, sizes, original, strict=True)
-        )
-        return ImageBatch(tensor, sizes, padded, original, None if targets is None else tuple(scaled or ()), tuple(names))
+        scaled = None
+        if targets is not None:
+            moved = (target.to(tensor.device) for target in targets)
+            scaled = tuple(_scaled(t, size, old) for t, size, old in zip(moved, sizes, original, strict=True))
+        return ImageBatch(tensor, sizes, padded, original, scaled, tuple(names))
 
     def _stack(self, images: Sequence[Tensor], sizes: Sequence[Size], frame: Size) -> Tensor:
         mean = torch.tensor(self.spec.mean, device=images[0].device).view(3, 1, 1)
         std = torch.tensor(self.spec.std, device=images[0].device).view(3, 1, 1)
-        batch = torch.zeros(len(images), 3, *frame, device=images[0].device)  # (N, 3, H, W)
+        batch = torch.zeros(len(images), *frame, 3, device=images[0].device).permute(0, 3, 1, 2)  # (N, 3, H, W)
         for row, image, (height, width) in zip(batch, images, sizes, strict=True):
             resized = image if _size(image) == (height, width) else transforms.resize(image, [height, width], antialias=False)
             torch.div(resized.float().sub_(mean), std, out=row[:, :height, :width])
@@ -73,6 +73,10 @@ class KeepRatio:
             Detections(found.boxes / scale_of(size, old, found.boxes), found.scores, found.labels)
             for found, size, old in zip(detections, batch.sizes, batch.original, strict=True)
         ]
+
+
+def _scaled(targets: Targets, size: Size, original: Size) -> Targets:
+    return targets.map_boxes(lambda boxes: boxes * scale_of(size, original, boxes))
 
 
 def _size(image: Tensor) -> Size:

@@ -35,7 +35,7 @@ class TrainSpec(Spec):
 
     def total_steps(self, images: int, processes: int = 1) -> int:
         """Return the number of optimiser steps for a data set of so many images."""
-        return self.steps if self.steps is not None else self.epochs * self.steps_per_epoch(images, processes)
+        return self.steps if self.steps is not None else -(-self.epochs * images // (self.batch_size * processes))
 
     def steps_per_epoch(self, images: int, processes: int = 1) -> int:
         """Return the number of steps in which every image is seen once."""

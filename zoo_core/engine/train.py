@@ -31,7 +31,7 @@ from zoo_core.types import ImageBatch, Losses
 
 @dataclass(frozen=True)
 class Step:
-    """What a step gave: counted from 1, losses by name, their sum, the rate, and the speed."""
+    """What a step gave: its number from 1, the losses by name and their sum, the rate, the speed, images skipped so far."""
 
     step: int
     steps: int
@@ -40,6 +40,7 @@ class Step:
     total: float
     learning_rate: float
     images_per_second: float
+    skipped: int
 
 
 def train(
@@ -111,10 +112,11 @@ class _Run:
         model, optimizer, loader = accelerator.prepare(self.model, self.optimizer, loader)
         log = Log(self.out, start) if accelerator.is_main_process else None
         per_epoch = spec.steps_per_epoch(len(self.data), accelerator.num_processes)
-        saved, step, clock = start, start, time.perf_counter()
+        saved, step, skipped, clock = start, start, 0, time.perf_counter()
         model.train()
         try:
-            for batch in loader:
+            for loaded in loader:
+                batch = loaded.batch
                 torch.manual_seed(_seed(spec.seed, step, accelerator.process_index))
                 rate = _set_rate(optimizer, rate_at(step, self.total, spec))
                 losses: Losses = model(batch)
@@ -128,7 +130,9 @@ class _Run:
                 step += 1
                 seconds, clock = time.perf_counter() - clock, time.perf_counter()
                 images = len(batch) * accelerator.num_processes
-                done = Step(step, self.total, (step - 1) // per_epoch, values, sum(values.values()), rate, images / seconds)
+                skipped += len(loaded.skipped)
+                epoch = (step - 1) * images // len(self.data)
+                done = Step(step, self.total, epoch, values, sum(values.values()), rate, images / seconds, skipped)
                 if log and (step % spec.log_every == 0 or step == self.total):
                     log.write(**vars(done))
                 if self.on_step:

@@ -18,4 +18,5 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float, most: in
         iou: overlap above which the lesser box goes.
         most: bound of the number that stays.
     """
-    return batched_nms(boxes, scores, groups, iou)[:most]
+    kept: Tensor = batched_nms(boxes, scores, groups, iou)
+    return kept[:most]

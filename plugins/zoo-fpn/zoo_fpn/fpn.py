@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 from torch.nn import functional as F
+
 from zoo_core.errors import InputError
 from zoo_core.interfaces import Neck
 from zoo_core.types import Channels, Features
-
 from zoo_fpn.specs import FPNSpec
 
 
@@ -34,7 +36,7 @@ class FPN(Neck):
         """Return a map (N, width, H / stride, W / stride) for each stride."""
         merged = {int(stride): lateral(features[int(stride)]) for stride, lateral in self.lateral.items()}
         strides = list(merged)
-        for fine, coarse in reversed(list(zip(strides, strides[1:], strict=False))):
+        for fine, coarse in reversed(list(pairwise(strides))):
             merged[fine] = merged[fine] + F.interpolate(merged[coarse], size=merged[fine].shape[-2:], mode="nearest")
         pyramid = {stride: self.output[str(stride)](merged[stride]) for stride in strides}
         for stride in self.extra:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, PositiveInt, model_validator
 from typing_extensions import Self
+
 from zoo_core.specs import ComponentSpec
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import Self
+
 from zoo_core.errors import CheckpointError, InputError
 from zoo_core.interfaces import Backbone
 from zoo_core.types import Features
-
 from zoo_timm.specs import TimmSpec
 from zoo_timm.weights import load_weights
 
@@ -89,7 +89,8 @@ def _body(name: str, strides: tuple[int, ...]) -> tuple[Any, list[int]]:
     """Return the timm model up to the last wanted map, and where in its output each stride is."""
     with torch.device("meta"):  # the shape alone, to learn which maps there are
         try:
-            reductions = list(timm.create_model(name, features_only=True).feature_info.reduction())
+            probe: Any = timm.create_model(name, features_only=True)
+            reductions = list(probe.feature_info.reduction())
         except (RuntimeError, AttributeError) as error:
             raise InputError(f"timm's '{name}' gives no feature maps, so it cannot be a backbone: {error}") from error
     missing = [stride for stride in strides if stride not in reductions]

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
 from zoo_core.errors import CheckpointError
 
 Weights = dict[str, Tensor]
@@ -23,11 +24,9 @@ def load_weights(body: nn.Module, path: str | Path) -> None:
     """
     weights = read_weights(path)
     own = body.state_dict()
-    for style, translate in STYLES.items():
-        translated = translate(weights, own)
-        if translated is not None:
-            break
-    else:
+    found = ((style, translate(weights, own)) for style, translate in STYLES.items())
+    style, translated = next(((style, t) for style, t in found if t is not None), ("", None))
+    if translated is None:
         raise CheckpointError(
             f"{path}: no known style of keys (first: {', '.join(list(weights)[:3])}); known are {', '.join(STYLES)}"
         )
@@ -66,7 +65,7 @@ def read_weights(path: str | Path) -> Weights:
 
 
 def _plain(weights: Weights, own: Weights) -> Weights | None:
-    """timm's and torchvision's names, with or without the prefix of a wrapper."""
+    """Timm's and torchvision's names, with or without the prefix of a wrapper."""
     for prefix in ("", "module.", "backbone.", "model."):
         stripped = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         shared = own.keys() & stripped.keys()
@@ -125,8 +124,7 @@ def _efficientnet(weights: Weights, own: Weights) -> Weights | None:
         return None
 
     def part(number: int, expands: bool) -> dict[str, str]:
-        names = ("_depthwise_conv", "_bn1", "_project_conv", "_bn2")
-        names = ("_expand_conv", "_bn0", *names) if expands else names
+        names = ["_expand_conv", "_bn0"] * expands + ["_depthwise_conv", "_bn1", "_project_conv", "_bn2"]
         return {m: f"_blocks.{number}.{n}" for m, n in zip(EXPANDING if expands else SEPARABLE, names, strict=True)}
 
     return _renamed(weights, own, {"conv_stem": "_conv_stem", "bn1": "_bn0"}, part)
