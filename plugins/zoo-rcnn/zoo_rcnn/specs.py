@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from typing_extensions import Self
+
 from zoo_core.specs import AssignerSlot, ComponentSpec, SamplerSlot
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -17,16 +18,21 @@ class MaxIoUSpec(ComponentSpec):
 
     type: str = "max_iou"
     positive: Share = Field(0.5, description="overlap from which on a prior answers for the target")
-    negative: Share = Field(0.5, description="overlap below which a prior is background")
+    negative: Share | tuple[Share, Share] = Field(
+        0.5, description="overlap below which a prior is background; of a pair, from the first on and below the second"
+    )
     low_quality: bool = Field(False, description="each target also takes the priors that overlap it most")
     least_low_quality: Share = Field(0.3, description="overlap that a low-quality match needs at least")
+    all_ties: bool = Field(True, description="a low-quality match takes all priors of exactly the best overlap, not one")
     ignore: Share | None = Field(None, description="a prior that lies in an ignored region by more than this is left out")
+    ignore_share_of: Literal["prior", "region"] = Field("prior", description="whose area `ignore` is a share of")
     budget_mib: PositiveInt = Field(128, description="bound of the working memory; more targets take more passes")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.negative > self.positive:
-            raise ValueError(f"negative={self.negative} is above positive={self.positive}")
+        low, high = (0.0, self.negative) if isinstance(self.negative, float) else self.negative
+        if not low <= high <= self.positive:
+            raise ValueError(f"negative={self.negative} must ascend, and not be above positive={self.positive}")
         return self
 
 
