@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from zoo_core.detectors.specs import KeepRatioSpec
 from zoo_core.errors import InputError
+from zoo_core.ops.boxes import clip, nonempty
 from zoo_core.types import Detections, ImageBatch, Size, Targets
 
 
@@ -43,7 +44,10 @@ class KeepRatio:
     def __call__(
         self, images: Sequence[Tensor], targets: Sequence[Targets] | None = None, names: Sequence[str] = ()
     ) -> ImageBatch:
-        """Return the batch of images (3, H, W) uint8 RGB, with the boxes of `targets` scaled along."""
+        """Return the batch of images (3, H, W) uint8 RGB, with `targets` scaled along and clipped to the image.
+
+        Targets that are empty then, for they lie outside the image, are left out.
+        """
         if not images:
             raise InputError("a batch needs at least one image")
         original = tuple(_size(image) for image in images)
@@ -76,7 +80,10 @@ class KeepRatio:
 
 
 def _scaled(targets: Targets, size: Size, original: Size) -> Targets:
-    return targets.map_boxes(lambda boxes: boxes * scale_of(size, original, boxes))
+    scale = scale_of(size, original, targets.boxes)
+    boxes, ignored = clip(targets.boxes * scale, size), clip(targets.ignored * scale, size)
+    keep, also = nonempty(boxes), nonempty(ignored)
+    return Targets(boxes[keep], targets.labels[keep], ignored[also], targets.ignored_labels[also])
 
 
 def _size(image: Tensor) -> Size:
