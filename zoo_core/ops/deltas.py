@@ -21,20 +21,22 @@ class DeltaCoder:
 
     Attributes:
         std: the deltas are divided by these, so that the network sees values of about 1.
+        mean: subtracted from the deltas before that.
     """
 
     std: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    mean: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     def encode(self, boxes: Tensor, goals: Tensor) -> Tensor:
         """Return the deltas (N, 4) that lead from `boxes` to `goals`."""
         centres, sizes = _centres_and_sizes(boxes)
         goal_centres, goal_sizes = _centres_and_sizes(goals)
         deltas = torch.cat([(goal_centres - centres) / sizes, (goal_sizes / sizes).log()], dim=-1)
-        return deltas / deltas.new_tensor(self.std)
+        return (deltas - deltas.new_tensor(self.mean)) / deltas.new_tensor(self.std)
 
     def decode(self, boxes: Tensor, deltas: Tensor, size: Size | None = None) -> Tensor:
         """Return the boxes (…, 4) that `deltas` (…, 4) lead to, clipped to an image of (height, width) when given."""
-        deltas = deltas * deltas.new_tensor(self.std)
+        deltas = deltas * deltas.new_tensor(self.std) + deltas.new_tensor(self.mean)
         centres, sizes = _centres_and_sizes(boxes)
         centres = centres + deltas[..., :2] * sizes
         halves = sizes * deltas[..., 2:].clamp(-MOST_LOG_RATIO, MOST_LOG_RATIO).exp() * 0.5
