@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        _say("\nzoo-cli: interrupted")
+    except KeyboardInterrupt as interrupt:
+        _say("\nzoo-cli: interrupted" + (f"; {interrupt}" if str(interrupt) else ""))
         return 130
     except UsageError as error:
         _say(f"zoo-cli: error: {error} (see '{error.prog} --help')")

@@ -1,0 +1,177 @@
+"""zoo-cli train, eval and predict, one after the other, on the drawn data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from zoo_cli.main import main
+from zoo_core.engine import train as engine
+
+RECIPE = "faster_rcnn_mobilenetv2_fpn"
+SMALL = ("--set", "preprocess.short_side=64", "--set", "preprocess.long_side=64", "--workers", "0", "--device", "cpu")
+TRAIN = ("train", RECIPE, "--data", "toy", "--batch-size", "1", *SMALL)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "first"
+    assert main([*TRAIN, "--steps", "2", "--set", "train.clip=10", "--set", "neck.width=32", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (80, 60), (90, 120, 150)).save(path)
+    return path
+
+
+def test_a_run_says_where_it_went(cli, tmp_path) -> None:
+    outcome = cli(*TRAIN, "--steps", "1", "--out", tmp_path / "run")
+    assert outcome.status == 0
+    assert outcome.out == f"trained: {tmp_path}/run/step-0000001\n"
+    assert "toy train: 128 images" in outcome.err
+    assert "3 classes (circle, square, triangle); 1 steps of 1" in outcome.err
+    assert "train 1/1  loss " in outcome.err
+
+
+def test_settings_and_options_arrive(trained) -> None:
+    config = json.loads((trained / "step-0000002/config.json").read_text(encoding="utf-8"))
+    state = json.loads((trained / "step-0000002/training.json").read_text(encoding="utf-8"))
+    assert config["spec"]["neck"]["width"] == 32
+    assert config["spec"]["preprocess"]["short_side"] == 64
+    assert config["class_names"] == ["circle", "square", "triangle"]
+    assert state["options"]["clip"] == 10
+    assert state["options"]["batch_size"] == 1
+    assert state["options"]["workers"] == 0
+
+
+def test_a_run_is_not_overwritten_and_can_be_resumed(cli, trained) -> None:
+    again = (*TRAIN, "--set", "train.clip=10", "--set", "neck.width=32", "--out", trained)
+    assert "go on with --resume" in cli(*again, "--steps", "3").err
+    outcome = cli(*again, "--steps", "3", "--resume")
+    assert outcome.status == 0
+    assert outcome.out.endswith("step-0000003\n")
+    assert "train 3/3" in outcome.err
+
+
+def test_all_mistakes_at_once_before_anything_is_read(cli) -> None:
+    settings = ("neck.widht=3", "train.learning_rat=1", "train.momentum=2", "backbone=resnet19")
+    outcome = cli("train", RECIPE, "--data", "nowhere", *(word for text in settings for word in ("--set", text)))
+    assert outcome.status == 2
+    assert "4 options do not fit" in outcome.err
+    assert "train: no option 'learning_rat'; did you mean 'learning_rate'?" in outcome.err
+    assert "train.momentum: input should be less than 1" in outcome.err
+    assert "neck: no option 'widht'; did you mean 'width'?" in outcome.err
+    assert "backbone: no backbone named 'resnet19'; did you mean 'resnet18'?" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("train", "faster_rcn_r18_fpn", "--data", "toy"),
+            "no detector named 'faster_rcn_r18_fpn'; did you mean 'faster_rcnn_r18_fpn'?",
+        ),
+        (("train", RECIPE, "--data", "nowhere"), "nowhere: there is no such folder; 'toy' is the embedded data set"),
+        (("train", RECIPE, "--data", "toy", "--classes", "circel"), "no class 'circel' in this data; did you mean 'circle'?"),
+        (("train", RECIPE, "--data", "toy", "--format", "cocoo"), "no data format named 'cocoo'; did you mean 'coco'?"),
+        (("train", RECIPE, "--data", "toy", "--device", "gpu"), "no device 'gpu'; write cpu, cuda or cuda:1"),
+        (("train", RECIPE, "--data", "toy", "--set", "train=3"), "train: expected train.OPTION=VALUE"),
+        (("train", RECIPE, "--data", "toy", "--steps", "0"), "argument --steps: '0' is not a whole number above zero"),
+        (("train", RECIPE, "--data", "toy", "--steps", "1", "--epochs", "1"), "not allowed with argument --steps"),
+        (("train", RECIPE, "--data", "toy", "--lr", "-1"), "train.learning_rate: input should be greater than 0"),
+        (("train", RECIPE, "--data", "toy", "--classes", "a,,b"), "argument --classes: 'a,,b' has an empty name"),
+        (("eval", "nowhere", "--data", "toy"), "nowhere: no such folder"),
+        (("eval", "nowhere", "--data", "toy", "--results", "."), "--results . is a folder"),
+        (("predict", "nowhere"), "give pictures, or a data set with --data: one of the two"),
+        (("predict", "nowhere", "a.jpg", "--data", "toy"), "one of the two, not both"),
+        (("predict", "nowhere", "a.jpg", "--score", "30"), "argument --score: '30' is not a number from 0 to 1"),
+        (("predict", "nowhere", "nopicture.jpg"), "nopicture.jpg: there is no such picture or folder"),
+    ],
+)
+def test_mistakes(cli, tmp_path, monkeypatch, arguments, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = cli(*arguments)
+    assert outcome.status == 2
+    assert outcome.out == ""
+    assert message in outcome.err
+    assert outcome.err.count("zoo-cli: error:") == 1
+    assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
+
+
+def test_an_interrupted_run_says_how_to_go_on(cli, tmp_path, monkeypatch) -> None:
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "_values", stop)
+    outcome = cli(*TRAIN, "--steps", "1", "--out", tmp_path / "run")
+    assert outcome.status == 130
+    assert "go on with the same command and --resume" in outcome.err.splitlines()[-1]
+
+
+def test_figures_as_text(cli, trained) -> None:
+    outcome = cli("eval", trained, "--data", "toy", "--workers", "0", "--device", "cpu")
+    assert outcome.status == 0
+    lines = outcome.out.splitlines()
+    assert [line.split()[0] for line in lines[1:11]] == [
+        *("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "voc_mAP50")
+    ]
+    assert lines[13].split()[0] == "circle"
+    assert "32 images in " in outcome.out
+    assert max(map(len, lines)) <= 80
+
+
+def test_figures_as_json_and_results_in_a_file(cli, trained, tmp_path) -> None:
+    results = tmp_path / "new" / "results.json"
+    outcome = cli("eval", trained, "--data", "toy", "--batch-size", "8", "--workers", "0", "--json", "--results", results)
+    figures = json.loads(outcome.out)
+    assert {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "voc_mAP50"} <= set(figures)
+    assert [row["name"] for row in figures["per_class"]] == ["circle", "square", "triangle"]
+    assert (figures["images"], figures["data"], figures["split"]) == (32, "toy", "val")
+    written = json.loads(results.read_text(encoding="utf-8"))
+    assert len(written) == figures["detections"]
+
+
+def test_pictures_are_drawn(cli: Callable, trained, photo, tmp_path) -> None:
+    outcome = cli("predict", trained, photo, "--score", "0", "--out", tmp_path / "found")
+    assert outcome.status == 0
+    assert outcome.out.splitlines()[0].startswith(f"{photo}: ")
+    assert outcome.out.splitlines()[-1] == f"drawn: 1 pictures in {tmp_path}/found/"
+    assert [path.name for path in (tmp_path / "found").iterdir()] == ["photo.jpg"]
+    with Image.open(tmp_path / "found/photo.jpg") as drawn:
+        assert drawn.size == (80, 60)
+
+
+def test_pictures_as_json(cli, trained, photo, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = cli("predict", trained, "photo.jpg", "--score", "0", "--json")
+    records = json.loads(outcome.out)
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"], "nothing is drawn unless --out is given"
+    for record in records:
+        assert set(record) == {"image_id", "file_name", "category_id", "category_name", "bbox", "score"}
+        assert (record["image_id"], record["file_name"]) == (1, "photo.jpg")
+        assert record["category_name"] == ("circle", "square", "triangle")[record["category_id"] - 1]
+        x, y, width, height = record["bbox"]
+        assert 0 <= x <= x + width <= 80
+        assert 0 <= y <= y + height <= 60
+
+
+def test_a_damaged_picture_does_not_stop_the_others(cli, trained, photo, tmp_path) -> None:
+    damaged = tmp_path / "damaged.jpg"
+    damaged.write_bytes(photo.read_bytes()[:200])
+    outcome = cli("predict", trained, damaged, photo, "--out", tmp_path / "found")
+    assert outcome.status == 2
+    assert f"zoo-cli: error: {damaged}: the image cannot be read" in outcome.err
+    assert [path.name for path in (tmp_path / "found").iterdir()] == ["photo.jpg"]
+
+
+def test_pictures_of_a_data_set(cli, trained, tmp_path) -> None:
+    outcome = cli("predict", trained, "--data", "toy", "--limit", "2", "--out", tmp_path / "found")
+    assert outcome.status == 0
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == ["1.png", "2.png"]

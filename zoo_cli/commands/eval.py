@@ -1,0 +1,92 @@
+"""Measure a trained detector: average precision as COCO and VOC define it.
+
+Examples:
+  zoo-cli eval runs/first --data path/to/coco
+  zoo-cli eval runs/first --data path/to/kitti --classes Car,Cyclist
+  zoo-cli eval runs/first --data PATH --results detections.json
+  zoo-cli eval runs/first --data PATH --json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from zoo_cli.data import add_data, add_device, device, natural, positive, read, summary
+from zoo_cli.progress import Progress
+from zoo_cli.table import table, width
+from zoo_core.errors import InputError
+
+if TYPE_CHECKING:
+    from zoo_core.engine.evaluate import Evaluation
+
+FIGURES = {
+    "AP": "mean over IoU 0.50 to 0.95",
+    "AP50": "at IoU 0.50",
+    "AP75": "at IoU 0.75",
+    "APs": "small objects, below 32² pixels",
+    "APm": "medium objects",
+    "APl": "large objects, above 96² pixels",
+    "AR1": "recall with 1 detection per image",
+    "AR10": "with 10",
+    "AR100": "with 100",
+    "voc_mAP50": "VOC's mean average precision at IoU 0.50",
+}
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a folder that 'zoo-cli train' or zoo.save wrote")
+    add_data(parser, "val")
+    parser.add_argument("--batch-size", type=positive, default=1, metavar="N", help="images at a time (default: 1)")
+    parser.add_argument("--workers", type=natural, default=1, metavar="N", help="processes that load images (default: 1)")
+    add_device(parser)
+    parser.add_argument("--results", type=Path, metavar="FILE", help="write the detections in COCO's result form")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: Namespace) -> int:
+    """Evaluate, and print the figures."""
+    from zoo_core.engine.evaluate import evaluate
+    from zoo_core.engine.results import write_coco_results
+    from zoo_core.hub import load
+
+    where = device(args.device)
+    if args.results is not None and args.results.is_dir():
+        raise InputError(f"--results {args.results} is a folder; give the name of a file")
+    model = load(args.model)
+    data = read(args)
+    print(f"{args.model} on {summary(data)}", file=sys.stderr)
+    with Progress("eval") as progress:
+        options: dict[str, Any] = {"batch_size": args.batch_size, "workers": args.workers, "device": where}
+        found = evaluate(model, data, **options, progress=progress.update)
+    if args.results is not None:
+        write_coco_results(data, found.detections, args.results)
+    if args.json:
+        about = {"model": str(args.model), "data": data.name, "split": data.split}
+        print(json.dumps(about | found.to_json(), indent=2))
+        return 0
+    print("\n".join(report(found)))
+    return 0
+
+
+def report(found: Evaluation) -> list[str]:
+    """Return an evaluation as text."""
+    lines = table(("FIGURE", "VALUE", ""), [(name, percent(found.metrics.get(name)), text) for name, text in FIGURES.items()])
+    columns = ("AP", "AP50", "AR100", "voc_AP50")
+    rows = [
+        (row["name"], str(row["objects"]), str(row["detections"]), *(percent(row[key]) for key in columns))
+        for row in found.per_class
+    ]
+    lines += ["", *table(("CLASS", "OBJECTS", "DETECTIONS", *columns), rows)]
+    lines += ["", f"{found.images} images in {found.seconds:.1f} s ({found.images / max(found.seconds, 1e-9):.1f} per second)"]
+    return lines + [line for note in found.notes for line in wrap(f"note: {note}", width(), subsequent_indent="      ")]
+
+
+def percent(value: float | None) -> str:
+    """Return a figure with three decimals; a dash where there was nothing to find."""
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,56 @@
+"""``--set KEY=VALUE``: options by their path, as nested data."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterable
+from typing import Any
+
+Setting = tuple[tuple[str, ...], Any]
+
+
+def add_settings(parser: ArgumentParser) -> None:
+    """Declare ``--set``."""
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        type=setting,
+        metavar="KEY=VALUE",
+        help="change a setting of the recipe ('zoo-cli show RECIPE' has them all), such as roi_head.width=256, "
+        "backbone=resnet50 or backbone.weights=FILE; or of the training, such as train.clip=10. May be repeated",
+    )
+
+
+def setting(text: str) -> Setting:
+    """Return (path, value) of ``a.b=value``; the value is read as JSON, and where it is none, as text."""
+    key, sign, value = text.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not sign or not all(path):
+        raise ArgumentTypeError(f"'{text}' is not of the form KEY=VALUE, such as neck.width=128")
+    try:
+        return path, json.loads(value)
+    except ValueError:
+        return path, value
+
+
+def nested(settings: Iterable[Setting]) -> dict[str, Any]:
+    """Return settings as nested dicts, a later one over an earlier one.
+
+    ``backbone=resnet50`` and ``backbone.weights=FILE`` go together, in either order: the name is the part's type.
+    """
+    root: dict[str, Any] = {}
+    for path, value in settings:
+        place = root
+        for part in path[:-1]:
+            inner = place.get(part)
+            if not isinstance(inner, dict):
+                inner = place[part] = {"type": inner} if isinstance(inner, str) else {}
+            place = inner
+        last = path[-1]
+        if isinstance(place.get(last), dict) and isinstance(value, str):
+            value = {**place[last], "type": value}
+        place[last] = value
+    return root
