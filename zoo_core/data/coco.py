@@ -19,6 +19,7 @@ Row: TypeAlias = Mapping[str, Any]
 _PREFIX = "instances_"
 _TABLES = ("images", "annotations", "categories")
 _LARGEST = 1e15  # a number beyond is no coordinate; JSON's whole numbers may even exceed what a float holds
+_LARGEST_SIDE = 10**6
 _HEAD = 65536  # bytes of a JSON file that are looked at to tell whether it may be COCO's
 
 
@@ -89,7 +90,7 @@ class Document:
             raise DataError("two categories have the same name; rename one", path)
         self.annotations: dict[int, list[tuple[str, Row]]] = {}
         for number, row in self.images.items():
-            if row["width"] < 1 or row["height"] < 1:
+            if not (0 < row["width"] < _LARGEST_SIDE and 0 < row["height"] < _LARGEST_SIDE):
                 raise DataError(f"image {number}: its size is given as {row['width']} x {row['height']}", path)
         for index, row in enumerate(tables["annotations"]):
             self._add_annotation(index, row)
@@ -156,7 +157,7 @@ def _parsed(path: Path) -> Mapping[str, Any]:
         raise DataError(
             f"no valid JSON: {error.msg} (column {error.colno}); is the file complete?", path, error.lineno
         ) from None
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"the file cannot be read as JSON: {error}", path) from error
     if not isinstance(content, dict):
         raise DataError(f"expected an object with {', '.join(_TABLES)}, found {_shown(content)}", path)

@@ -20,7 +20,7 @@ Pixels: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 CLASSES = ("circle", "square", "triangle")
 
-_FINE = 4  # masks are drawn this many times larger, then averaged
+_FINE = 8  # masks are drawn this many times larger, then averaged
 _MARGIN = 6  # pixels around a shape that its shadow may reach
 _MAX_OVERLAP = 0.25  # of the smaller of two boxes
 
@@ -51,12 +51,10 @@ class Shape:
         left, top = math.floor(x1) - _MARGIN, math.floor(y1) - _MARGIN
         width, height = math.ceil(x2) + _MARGIN - left, math.ceil(y2) + _MARGIN - top
         mx, my = (x1 + x2) / 2, (y1 + y2) / 2
-        points = [
-            ((mx + (x - mx) * scale - left) * _FINE - 0.5, (my + (y - my) * scale - top) * _FINE - 0.5) for x, y in self.corners
-        ]
+        points = [((mx + (x - mx) * scale - left) * _FINE, (my + (y - my) * scale - top) * _FINE) for x, y in self.corners]
         canvas = Image.new("L", (width * _FINE, height * _FINE))
         ImageDraw.Draw(canvas).polygon(points, fill=255)
-        return _share(canvas), (left, top)
+        return _share(canvas, _FINE), (left, top)
 
     def paint(self, canvas: Pixels) -> None:
         """Draw the shape with its shadow and its rim onto `canvas` (H, W, 3), 0 … 255, in place."""
@@ -140,9 +138,9 @@ def _overlap(a: Shape, b: Shape) -> float:
     return common / min((ax2 - ax1) * (ay2 - ay1), (bx2 - bx1) * (by2 - by1))
 
 
-def _share(mask: Image.Image) -> Pixels:
-    """Return the share of each pixel (h, w) that a finely drawn mask covers, 0 … 1."""
-    share: Pixels = np.asarray(mask.reduce(_FINE), dtype=np.float32) / np.float32(255)
+def _share(mask: Image.Image, fine: int) -> Pixels:
+    """Return the share of each pixel (h, w) that a mask drawn `fine` times larger covers, 0 … 1."""
+    share: Pixels = np.asarray(mask.reduce(fine), dtype=np.float32) / np.float32(255)
     return share
 
 
@@ -162,10 +160,10 @@ def _background(size: Size, random: Random) -> Pixels:
     canvas: Pixels = first + (second - first) * slope
     spots = np.array([random.uniform(-14, 14) for _ in range(48)], dtype=np.float32).reshape(6, 8)
     canvas += np.asarray(Image.fromarray(spots).resize((width, height), Image.Resampling.BICUBIC))[..., None]
-    lines = Image.new("L", (width * _FINE, height * _FINE))
+    lines = Image.new("L", (width * 2, height * 2))
     for _ in range(random.randint(0, 8)):
-        ends = [random.uniform(-0.2, 1.2) * side * _FINE for side in (width, height, width, height)]
-        ImageDraw.Draw(lines).line(ends, fill=random.randint(30, 110), width=random.randint(2, 8))
+        ends = [random.uniform(-0.2, 1.2) * side * 2 for side in (width, height, width, height)]
+        ImageDraw.Draw(lines).line(ends, fill=random.randint(30, 110), width=random.randint(1, 4))
     ink = _colour(random.random(), random.uniform(0.1, 0.5), random.choice((0.15, 1.0)))
-    canvas += (ink - canvas) * _share(lines)[..., None]
+    canvas += (ink - canvas) * _share(lines, 2)[..., None]
     return canvas

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
-from typing_extensions import Self
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from zoo_core.specs import ComponentSpec, Spec
 
@@ -41,9 +40,10 @@ class AugmentSpec(Spec):
     photometric: Probability = Field(0.0, description="probability of a change of brightness, contrast, saturation and hue")
     min_visible: Probability = Field(0.3, description="an object of which the zoom leaves less becomes an ignore region")
 
-    @model_validator(mode="after")
-    def _check_scale(self) -> Self:
-        low, high = self.scale
+    @field_validator("scale")
+    @classmethod
+    def _check_scale(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        low, high = scale
         if not 0 < low <= high < 100:
-            raise ValueError(f"scale must be two factors above 0, the smaller one first, got ({low:g}, {high:g})")
-        return self
+            raise ValueError(f"expected two factors above 0, the smaller one first, got ({low:g}, {high:g})")
+        return scale
