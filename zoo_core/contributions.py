@@ -63,7 +63,7 @@ class Recipe:
 
 
 Contribution = Component | Family | Recipe
-REFERENCES = {"spec", "target", "offers", "names"}
+REFERENCES = ("spec", "target", "offers", "names")
 
 
 def load_reference(reference: str) -> Any:
@@ -86,7 +86,7 @@ def check(contribution: object) -> Contribution:
         raise ValueError(f"{contribution.name!r}: a Recipe is of kind 'detector', and nothing else is")
     if not contribution.name.strip() or "/" in contribution.name:
         raise ValueError(f"{contribution.name!r} is no name for a {contribution.kind}: it is empty or holds a '/'")
-    for field in REFERENCES & values.keys():
+    for field in filter(values.__contains__, REFERENCES):
         module, _, attribute = values[field].partition(":")
         if not module or not attribute.isidentifier():
             raise ValueError(f"{contribution.name!r}: {field}={values[field]!r} is not of the form 'package.module:attribute'")
