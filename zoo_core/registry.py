@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from zoo_core.contributions import KINDS, Contribution, Family, Recipe, load_reference
-from zoo_core.errors import AmbiguousNameError, BrokenPluginError, UnknownNameError, nearest
-from zoo_core.plugins import Plugin, plugins
+from zoo_core.contributions import KINDS, Contribution, Family, Recipe, check, load_reference
+from zoo_core.errors import AmbiguousNameError, BrokenPluginError, UnknownNameError, ZooError, nearest
+from zoo_core.plugins import CORE, FOREIGN, Plugin, plugins
 
 _extra: list[Plugin] = []
 
@@ -35,16 +35,28 @@ class Entry:
         """Import what ``"module:attribute"`` names; a failure is the plugin's, and is said to be."""
         try:
             return load_reference(reference)
-        except Exception as error:  # foreign code
-            raise BrokenPluginError(
-                f"{self.contribution.kind} '{self.contribution.name}' of {self.plugin.distribution} "
-                f"{self.plugin.version} cannot be imported from {reference}: {type(error).__name__}: {error}"
-            ) from error
+        except FOREIGN as error:
+            raise self.broken(f"cannot be imported from {reference}", error) from error
+
+    def call(self, reference: str, *arguments: Any) -> Any:
+        """Call what ``"module:attribute"`` names; a failure is the plugin's, unless it is one that the zoo raises."""
+        function = self.load(reference)
+        try:
+            return function(*arguments)
+        except ZooError:
+            raise
+        except FOREIGN as error:
+            raise self.broken(f"fails in {reference}", error) from error
+
+    def broken(self, what: str, error: BaseException | None = None) -> BrokenPluginError:
+        """Return the error that says what is wrong with the contribution, and whose it is."""
+        whose = f"{self.contribution.kind} '{self.contribution.name}' of {self.plugin.distribution} {self.plugin.version}"
+        return BrokenPluginError(f"{whose} {what}" + (f": {type(error).__name__}: {error}" if error else ""))
 
     def spec(self) -> Any:
         """Return the class of the options (for a recipe: a complete spec)."""
         if isinstance(self.contribution, Recipe):
-            return self.load(self.contribution.target)()
+            return self.call(self.contribution.target)
         return self.load(self.contribution.spec)
 
     def target(self) -> Any:
@@ -69,8 +81,9 @@ def entries() -> Iterator[Entry]:
 
 
 def names(kind: str) -> list[str]:
-    """Return the names registered for a kind, sorted; families by the names that they list themselves are left out."""
-    return sorted({e.contribution.name for e in entries() if e.contribution.kind == kind})
+    """Return the names registered for a kind, sorted; those that only a family knows are left out."""
+    found = (e.contribution for e in entries() if e.contribution.kind == kind)
+    return sorted({contribution.name for contribution in found if not isinstance(contribution, Family)})
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -86,45 +99,60 @@ def find(kind: str, name: str) -> Entry:
     if kind not in KINDS:
         raise ValueError(f"no kind {kind!r}; the kinds are {', '.join(KINDS)}")
     found = [e for e in _index().get((kind, name), []) if not isinstance(e.contribution, Family)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise AmbiguousNameError(
-            f"{kind} '{name}' is offered by {' and '.join(sorted(e.plugin.distribution for e in found))}; "
-            f"write one of {', '.join(repr(e.qualified) for e in found)}"
-        )
-    families = [e for e in entries() if e.contribution.kind == kind and isinstance(e.contribution, Family)]
-    for entry in families:
-        if _offered(entry, name):
-            return entry
-    raise UnknownNameError(_unknown(kind, name, families))
+    failures: list[str] = []
+    shown = name if len(name) <= 100 else f"{name[:100]}…"
+    found = found or [entry for entry in _families(kind) if _offered(entry, name, failures)]
+    if not found:
+        raise UnknownNameError(_unknown(kind, shown, failures))
+    if len(found) > 1:
+        raise AmbiguousNameError(_ambiguous(kind, name, found))
+    return found[0]
 
 
-def _offered(entry: Entry, name: str) -> bool:
+def _ambiguous(kind: str, name: str, found: list[Entry]) -> str:
+    distributions = sorted({entry.plugin.distribution for entry in found})
+    if len(distributions) == 1:
+        return f"{kind} '{name}' is offered by {len(found)} plugins of {distributions[0]}; only its makers can mend that"
+    own = name.rpartition("/")[2]
+    choices = ", ".join(f"'{distribution}/{own}'" for distribution in distributions)
+    return f"{kind} '{name}' is offered by {' and '.join(distributions)}; write one of {choices}"
+
+
+def _families(kind: str) -> list[Entry]:
+    return [e for e in entries() if e.contribution.kind == kind and isinstance(e.contribution, Family)]
+
+
+def _offered(entry: Entry, name: str, failures: list[str]) -> bool:
+    """Ask a family for a name; when it fails, the others are still asked."""
     family = entry.contribution
-    prefix = f"{entry.plugin.distribution}/"
-    return isinstance(family, Family) and bool(entry.load(family.offers)(name.removeprefix(prefix)))
+    own = name.removeprefix(f"{entry.plugin.distribution}/")
+    try:
+        return isinstance(family, Family) and "/" not in own and bool(entry.call(family.offers, own))
+    except ZooError as error:
+        failures.append(str(error))
+        return False
 
 
-def _unknown(kind: str, name: str, families: list[Entry]) -> str:
+def _unknown(kind: str, name: str, failures: list[str]) -> str:
     candidates = names(kind)
-    for entry in families:
+    for entry in _families(kind):
         if isinstance(entry.contribution, Family):
-            candidates += entry.load(entry.contribution.names)()
+            with suppress(*FOREIGN):  # one that fails has already failed to tell whether it has the name
+                candidates += [str(known) for known in entry.call(entry.contribution.names)]
     hint = nearest(name, candidates)
     text = f"no {kind.replace('_', ' ')} named '{name}'{hint}"
     if not hint:
-        text += f" ('zoo-cli list --kind {kind}' shows all; a part of another package is there once that is installed)"
-    broken = [p for p in plugins() if p.status != "ok"]
-    if broken:
-        text += "".join(f"; plugin {p.distribution} is {p.status}{': ' + p.error if p.error else ''}" for p in broken)
-    return text
+        text += f" ('zoo-cli list --kind {kind}' shows what is installed; the zoo's own parts: pip install '{CORE}[all]')"
+    unusable = [
+        f"plugin {p.distribution} is {p.status}{': ' + p.error if p.error else ''}" for p in plugins() if p.status != "ok"
+    ]
+    return "; ".join([text, *unusable, *failures])
 
 
 @contextmanager
 def contributed(*contributions: Contribution, distribution: str = "local") -> Iterator[None]:
     """Register contributions for the length of a ``with`` block: for tests and for trying a part in a notebook."""
-    plugin = Plugin("local", distribution, "0", "", contributions=contributions)
+    plugin = Plugin("local", distribution, "0", "", contributions=tuple(check(item) for item in contributions))
     _extra.append(plugin)
     _index.cache_clear()
     try:
