@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from zoo_core.errors import InputError
+from zoo_core.errors import InputError, SpecError
 from zoo_core.registry import find
-from zoo_core.specs import ComponentSpec, validate
+from zoo_core.specs import ComponentSpec, Slot, validate
 
 C = TypeVar("C", bound=ComponentSpec)
+ASSEMBLY = Slot("assembly")
 
 
 def resolve(recipe: str | ComponentSpec, overrides: Mapping[str, Any] | None = None) -> ComponentSpec:
@@ -24,9 +25,20 @@ def resolve(recipe: str | ComponentSpec, overrides: Mapping[str, Any] | None = N
         SpecError: overrides that do not fit, all of them.
     """
     if not isinstance(recipe, str | ComponentSpec):
-        raise InputError(f"expected the name of a recipe or a spec, got {recipe!r}")
-    spec = find("detector", recipe).spec() if isinstance(recipe, str) else recipe
-    return override(spec, overrides or {})
+        raise InputError(f"expected the name of a recipe or a spec, got a {type(recipe).__name__}")
+    spec = override(_authored(recipe) if isinstance(recipe, str) else recipe, overrides or {})
+    try:
+        return ASSEMBLY.resolve(spec)
+    except SpecError as error:
+        raise SpecError([("type", text) for _, text in error.problems]) from None
+
+
+def _authored(name: str) -> ComponentSpec:
+    entry = find("detector", name)
+    spec = entry.spec()
+    if isinstance(spec, ComponentSpec):
+        return spec
+    raise entry.broken(f"returns a {type(spec).__name__} instead of a spec")
 
 
 def override(spec: C, overrides: Mapping[str, Any]) -> C:

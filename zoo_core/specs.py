@@ -6,15 +6,17 @@ looks the name up in the registry, so a part of a stranger's plugin is checked l
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from zoo_core.errors import SpecError, ZooError, nearest
-from zoo_core.registry import find
+from zoo_core.registry import Entry, find
 
 S = TypeVar("S", bound="Spec")
 
@@ -22,21 +24,24 @@ S = TypeVar("S", bound="Spec")
 class Spec(BaseModel):
     """Options of anything. An unknown option is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    def __init__(self, /, **options: Any) -> None:
+        """Check the options; raise a `SpecError` with every problem and the nearest right names."""
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            raise SpecError(_problems(type(self), error)) from None
+        except (ZooError, RecursionError):
+            raise
+        except Exception as error:  # a check of a stranger's spec that is itself not right
+            raise SpecError([("", f"{type(self).__name__} cannot be checked: {type(error).__name__}: {error}")]) from error
 
 
 class ComponentSpec(Spec):
     """Options of a registered part. A subclass gives `type` its default: the name that the part is registered under."""
 
     type: str
-
-
-class _InvalidSlotError(ValueError):
-    """Carries the problems found inside a slot out through pydantic."""
-
-    def __init__(self, error: SpecError) -> None:
-        super().__init__(str(error))
-        self.problems = error.problems
 
 
 @dataclass(frozen=True)
@@ -64,55 +69,91 @@ class Slot:
         if isinstance(value, str):
             value = {"type": value}
         name = value.type if isinstance(value, ComponentSpec) else value.get("type") if isinstance(value, Mapping) else None
+        kind = self.kind.replace("_", " ")
         if not isinstance(name, str):
-            raise ValueError(
-                f"expected a name, a dict with 'type', or a spec of a {self.kind.replace('_', ' ')}; got {value!r}"
-            )
+            raise SpecError([("", f"expected a name, a dict with 'type', or a spec of a {kind}; got {_shown(value)}")])
         try:
-            cls = find(self.kind, name).spec()
-            if isinstance(value, ComponentSpec):
-                if not isinstance(value, cls):
-                    raise ValueError(f"{self.kind} '{name}' takes a {cls.__name__}, not a {type(value).__name__}")
-                return value
-            return validate(cls, value)
-        except SpecError as error:
-            raise _InvalidSlotError(error) from None
+            cls = spec_class(find(self.kind, name))
         except ZooError as error:
-            raise ValueError(str(error)) from None
+            raise SpecError([("", str(error))]) from error
+        if not isinstance(value, ComponentSpec):
+            return _made(cls, value)
+        if not isinstance(value, cls):
+            raise SpecError([("", f"{kind} '{name}' takes a {cls.__name__}, not a {type(value).__name__}")])
+        return value
+
+
+def spec_class(entry: Entry) -> type[ComponentSpec]:
+    """Return the class of a part's options; raise a `BrokenPluginError` if it is no `ComponentSpec`."""
+    cls = entry.spec()
+    if isinstance(cls, type) and issubclass(cls, ComponentSpec):
+        return cls
+    raise entry.broken(f"has for options a {_shown(cls)}, which is no subclass of ComponentSpec")
 
 
 def validate(cls: type[S], data: Mapping[str, Any]) -> S:
     """Return ``cls(**data)``, or raise a `SpecError` with every problem and the nearest right names."""
     try:
-        return cls.model_validate(dict(data))
-    except ValidationError as error:
-        raise SpecError(list(_problems(cls, error))) from None
+        return _made(cls, data)
+    except RecursionError:
+        raise SpecError([("", "the options are nested too deeply, or contain themselves")]) from None
+
+
+def _made(cls: type[S], data: Mapping[str, Any]) -> S:
+    wrong = [key for key in data if not isinstance(key, str)]
+    if wrong:
+        raise SpecError([("", f"the name of an option is a string, not {_shown(key)}") for key in wrong])
+    return cls(**data)
 
 
 def _problems(cls: type[Spec], error: ValidationError) -> list[tuple[str, str]]:
+    """Return (path, message) for everything that pydantic found, inner specs included."""
     problems: list[tuple[str, str]] = []
+    alternatives = _alternatives(cls)
     for item in error.errors(include_url=False):
         path = [str(step) for step in item["loc"]]
+        path = path[:1] if path and path[0] in alternatives else path
         cause = item.get("ctx", {}).get("error")
-        if isinstance(cause, _InvalidSlotError):
+        if isinstance(cause, SpecError):
             problems += [(".".join([*path, *([inner] if inner else [])]), text) for inner, text in cause.problems]
         elif item["type"] == "extra_forbidden":
-            owner = _owner(cls, path[:-1])
-            problems.append((".".join(path[:-1]), f"no option '{path[-1]}'{nearest(path[-1], options(owner))}"))
+            hint = nearest(path[-1], options(cls)) if len(path) == 1 else ""
+            problems.append((".".join(path[:-1]), f"no option '{path[-1]}'{hint}"))
+        elif item["type"] == "missing":
+            problems.append((".".join(path), "is required"))
+        elif isinstance(cause, ValueError) and str(cause):
+            problems.append((".".join(path), str(cause)))
         else:
-            text = str(cause) if isinstance(cause, ValueError) else f"{item['msg']}, got {item['input']!r}"
-            problems.append((".".join(path), text[0].lower() + text[1:]))
-    return problems
+            text = f"{item['msg'][:1].lower()}{item['msg'][1:]}, got {_shown(item['input'])}"
+            problems.append((".".join(path), text))
+    return _joined(problems, alternatives)
 
 
-def _owner(cls: type[Spec], path: list[str]) -> type[Spec]:
-    """Return the spec class at `path` below `cls`, following plain nested specs."""
-    for step in path:
-        field = cls.model_fields.get(step)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Spec)):
-            return cls
-        cls = field.annotation
-    return cls
+def _alternatives(cls: type[Spec]) -> set[str]:
+    """Return the options that may be of several types; pydantic reports each type's problem under a name of its own."""
+    arms = {name: set(get_args(field.annotation)) - {type(None)} for name, field in cls.model_fields.items()}
+    unions = {name for name, field in cls.model_fields.items() if get_origin(field.annotation) in (Union, UnionType)}
+    return {name for name in unions if len(arms[name]) > 1}
+
+
+def _joined(problems: list[tuple[str, str]], alternatives: set[str]) -> list[tuple[str, str]]:
+    """Return the problems, those of the alternatives of one option as one."""
+    texts: dict[tuple[str, int], list[str]] = {}
+    for number, (path, text) in enumerate(problems):
+        texts.setdefault((path, -1 if path in alternatives else number), []).append(text)
+    return [(path, "; or ".join(found)) for (path, _), found in texts.items()]
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message, shortened; whatever it is, this does not fail."""
+    try:
+        return _SHORT.repr(value)
+    except Exception:  # a foreign __repr__, or an int of too many digits
+        return f"a {type(value).__name__}"
 
 
 def options(cls: type[Spec]) -> list[str]:
