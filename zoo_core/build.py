@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
 from zoo_core.detectors.detector import Detector
 from zoo_core.detectors.specs import DetectorSpec, OneStageSpec, TwoStageSpec
-from zoo_core.errors import InputError
+from zoo_core.errors import InputError, ZooError
 from zoo_core.recipes import resolve
 from zoo_core.registry import find
 from zoo_core.specs import ComponentSpec
 
 
-def build_part(kind: str, spec: ComponentSpec, *arguments: Any) -> Any:
-    """Return the part that `spec` describes: ``Target(spec, *arguments)``. For parts that hold other parts, too."""
-    return find(kind, spec.type).target()(spec, *arguments)
+def build_part(kind: str, spec: ComponentSpec, *arguments: Any, **parts: Any) -> Any:
+    """Return the part that `spec` describes: ``Target(spec, *arguments, **parts)``. For parts that hold others, too.
+
+    Raises:
+        ZooError: whatever the part finds wrong; an `InputError` where it fails in another way, such as for want of memory.
+    """
+    target = find(kind, spec.type).target()
+    try:
+        return target(spec, *arguments, **parts)
+    except ZooError:
+        raise
+    except Exception as error:
+        part = f"{kind.replace('_', ' ')} '{spec.type}'"
+        raise InputError(f"{part} cannot be built with these options: {type(error).__name__}: {error}") from error
 
 
 def build(spec: ComponentSpec, class_names: Sequence[str] | None = None) -> Detector:
@@ -29,9 +41,9 @@ def build(spec: ComponentSpec, class_names: Sequence[str] | None = None) -> Dete
     """
     if not isinstance(spec, DetectorSpec):
         raise InputError(f"a detector is built from a DetectorSpec, not from a {type(spec).__name__}")
-    class_names = [f"class {k}" for k in range(spec.num_classes)] if class_names is None else list(class_names)
-    if len(class_names) != spec.num_classes or len(set(class_names)) != spec.num_classes:
-        raise InputError(f"{spec.num_classes} classes need as many different names, got {class_names}")
+    names = [f"class {k}" for k in range(spec.num_classes)] if class_names is None else checked_names(class_names)
+    if len(names) != spec.num_classes:
+        raise InputError(f"{spec.num_classes} classes need as many names, got {len(names)}: {', '.join(names)}")
     backbone = build_part("backbone", spec.backbone)
     neck = None if spec.neck is None else build_part("neck", spec.neck, backbone.channels)
     channels = backbone.channels if neck is None else neck.channels
@@ -45,9 +57,23 @@ def build(spec: ComponentSpec, class_names: Sequence[str] | None = None) -> Dete
     if isinstance(spec, TwoStageSpec):
         parts["proposer"] = build_part("dense_head", spec.proposer, channels, 1)
         parts["roi_head"] = build_part("roi_head", spec.roi_head, channels, spec.num_classes)
-    detector: Detector = find("assembly", spec.type).target()(spec, class_names, **parts)
+    detector: Detector = build_part("assembly", spec, names, **parts)
     # Convolutions are faster with the channels innermost (docs/speed.md); names, shapes and numbers stay.
     return detector.to(memory_format=torch.channels_last)
+
+
+def checked_names(class_names: Sequence[str]) -> list[str]:
+    """Return the names of classes; raise `InputError` unless they are different strings that are not empty."""
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise InputError(f"class_names is a sequence of names, not one {type(class_names).__name__}: {class_names!r}")
+    names = list(class_names)
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(f"the name of a class is a string that is not empty, not {name!r}")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(f"{count} classes are named '{name}'")
+    return names
 
 
 def create(
@@ -75,10 +101,9 @@ def create(
     Example:
         >>> model = zoo.create("faster_rcnn_r18_fpn", class_names=("Car", "Pedestrian", "Cyclist"))
     """
-    if isinstance(class_names, str):
-        raise InputError(f"class_names is a sequence of names, not one string: {class_names!r}")
-    if num_classes is None and class_names is not None:
-        num_classes = len(class_names)
+    if class_names is not None:
+        class_names = checked_names(class_names)
+        num_classes = len(class_names) if num_classes is None else num_classes
     if num_classes is not None:
         overrides["num_classes"] = num_classes
     detector = build(resolve(recipe, overrides), class_names)

@@ -37,11 +37,15 @@ def _no_labels() -> Tensor:
 
 
 def _check_boxes(name: str, boxes: Tensor) -> None:
+    if not isinstance(boxes, Tensor):
+        raise InputError(f"{name} must be a tensor of floats (N, 4), not a {type(boxes).__name__}")
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
         raise InputError(f"{name} must be floats of shape (N, 4), not {boxes.dtype} of {tuple(boxes.shape)}")
 
 
 def _check_rows(name: str, values: Tensor, rows: int, dtype: str) -> None:
+    if not isinstance(values, Tensor):
+        raise InputError(f"{name} must be a tensor of {dtype} ({rows},), not a {type(values).__name__}")
     integral = dtype == "int64"
     if values.shape != (rows,) or (integral and values.dtype != torch.int64) or not (integral or values.is_floating_point()):
         raise InputError(f"{name} must be {dtype} of shape ({rows},), not {values.dtype} of {tuple(values.shape)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
 import torch
@@ -75,11 +75,25 @@ class Detector(nn.Module, ABC):
             if targets is not None:
                 raise InputError("a ready ImageBatch holds its own targets; give them to `preprocess`")
             return images.to(self.device)
-        for target in targets or ():
-            wrong = target.labels[(target.labels < 0) | (target.labels >= self.spec.num_classes)]
-            if len(wrong):
-                raise InputError(f"labels must lie in 0 … {self.spec.num_classes - 1}, got {int(wrong[0])}")
-        return self.preprocess([image.to(self.device) for image in images], targets)
+        given = list(images) if isinstance(images, Iterable) else [images]
+        strange = [image for image in given if not isinstance(image, Tensor)]
+        if strange:
+            raise InputError(f"forward takes tensors, not a {type(strange[0]).__name__}; `predict` takes paths and pictures")
+        for number, target in enumerate(targets or ()):
+            self._check(target, number)
+        return self.preprocess([image.to(self.device) for image in given], targets)
+
+    def _check(self, target: Targets, number: int) -> None:
+        if not isinstance(target, Targets):
+            raise InputError(f"targets are Targets, one per image, not a {type(target).__name__}")
+        wrong = target.labels[(target.labels < 0) | (target.labels >= self.spec.num_classes)]
+        if len(wrong):
+            raise InputError(f"image {number}: labels must lie in 0 … {self.spec.num_classes - 1}, got {int(wrong[0])}")
+        boxes = torch.cat([target.boxes, target.ignored])
+        bad = boxes[~(boxes.isfinite().all(dim=1) & (boxes[:, :2] <= boxes[:, 2:]).all(dim=1))]
+        if len(bad):
+            box = bad[0].tolist()
+            raise InputError(f"image {number}: a box is x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, all finite, not {box}")
 
     def predict(
         self, images: ImageSource | Sequence[ImageSource], *, score: float = 0.0, batch_size: int = 1
@@ -95,6 +109,8 @@ class Detector(nn.Module, ABC):
             DataError: a file that is missing or no image.
             InputError: an array or tensor of another type or shape.
         """
+        if batch_size < 1:
+            raise InputError(f"batch_size must be 1 or more, not {batch_size}")
         several = isinstance(images, Sequence) and not isinstance(images, str)
         sources: list[ImageSource] = list(images) if several else [images]  # type: ignore[arg-type,list-item]
         mode = self.training

@@ -7,6 +7,8 @@ from typing_extensions import Self
 
 from zoo_core.specs import BackboneSlot, ComponentSpec, DenseHeadSlot, NeckSlot, PreprocessSlot, RoIHeadSlot
 
+MOST_CLASSES = 100_000
+"""Beyond this, a number of classes is a slip of the pen that would take all memory."""
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -33,7 +35,7 @@ class KeepRatioSpec(ComponentSpec):
 class DetectorSpec(ComponentSpec):
     """What every detector has."""
 
-    num_classes: PositiveInt = Field(80, description="number of classes, background not counted")
+    num_classes: int = Field(80, ge=1, le=MOST_CLASSES, description="number of classes, background not counted")
     preprocess: PreprocessSlot = KeepRatioSpec()
     backbone: BackboneSlot
     neck: NeckSlot = None
