@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,14 +107,30 @@ def test_mistakes(cli, tmp_path, monkeypatch, arguments, message) -> None:
     assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
 
 
-def test_an_interrupted_run_says_how_to_go_on(cli, tmp_path, monkeypatch) -> None:
-    def stop(*arguments: object) -> None:
-        raise KeyboardInterrupt
+def test_an_interrupt_ends_the_run_with_the_step(cli, tmp_path, monkeypatch) -> None:
+    out, values = tmp_path / "run", engine._values
 
-    monkeypatch.setattr(engine, "_values", stop)
-    outcome = cli(*TRAIN, "--steps", "1", "--out", tmp_path / "run")
+    def press(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return values(*arguments)
+
+    monkeypatch.setattr(engine, "_values", press)
+    outcome = cli(*TRAIN, "--steps", "5", "--out", out)
     assert outcome.status == 130
-    assert "go on with the same command and --resume" in outcome.err.splitlines()[-1]
+    assert outcome.err.endswith(f"zoo-cli: interrupted; go on from {out}/step-0000001 with the same command and --resume\n")
+    monkeypatch.setattr(engine, "_values", values)
+    assert cli(*TRAIN, "--steps", "2", "--out", out, "--resume").out.endswith("step-0000002\n")
+
+
+def test_a_second_interrupt_ends_the_run_at_once(cli, tmp_path, monkeypatch) -> None:
+    def press_twice(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(engine, "_values", press_twice)
+    outcome = cli(*TRAIN, "--steps", "5", "--out", tmp_path / "run")
+    assert outcome.status == 130
+    assert outcome.err.endswith("zoo-cli: interrupted; nothing was learnt yet\n")
 
 
 def test_figures_as_text(cli, trained) -> None:

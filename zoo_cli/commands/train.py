@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_cli.data import add_data, add_device, device, natural, positive, read, summary
+from zoo_cli.interrupt import deferred
 from zoo_cli.progress import Progress
 from zoo_cli.settings import add_settings, nested
 from zoo_core.errors import SpecError, TrainingError
@@ -53,6 +54,7 @@ def run(args: Namespace) -> int:
     import torch
 
     from zoo_core.build import create
+    from zoo_core.engine.checkpoint import checkpoints
     from zoo_core.engine.train import train
 
     overrides, spec = checked(args)
@@ -63,16 +65,19 @@ def run(args: Namespace) -> int:
     weights = sum(parameter.numel() for parameter in model.parameters())
     print(f"{args.recipe}: {weights / 1e6:.1f} million parameters, on {where}", file=sys.stderr)
     print(f"{summary(data)}; {spec.total_steps(len(data))} steps of {spec.batch_size}", file=sys.stderr)
-    with Progress("train") as progress:
+    with Progress("train") as progress, deferred() as stop_if_asked:
 
         def show(step: Step) -> None:
             detail = f"loss {step.total:.3f}  lr {step.learning_rate:.2g}  {step.images_per_second:.1f} images/s"
             progress.update(step.step, step.steps, detail)
+            stop_if_asked()
 
         try:
             last = train(model, data, spec, out, resume=args.resume, device=where, on_step=show)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"what was learnt so far is in {out}; go on with the same command and --resume") from None
+            kept = checkpoints(out)
+            rest = f"go on from {kept[-1]} with the same command and --resume" if kept else "nothing was learnt yet"
+            raise KeyboardInterrupt(rest) from None
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"the memory of {where} is full; try a smaller --batch-size, or smaller images: "
