@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from zoo_core.data.samples import DetectionData, Sample
@@ -79,8 +81,6 @@ def _known(value: float) -> float | None:
 
 
 def _evaluate(data: DetectionData, detections: Sequence[Detections]) -> Any:
-    from pycocotools.cocoeval import COCOeval  # imports matplotlib where that is installed
-
     samples = [data[index] for index in range(len(data))]
     # pycocotools ranks equal scores by image id; an id may be a name, so give numbers in the order of the ids
     order = sorted(range(len(samples)), key=lambda index: _rank(samples[index], index))
@@ -104,8 +104,6 @@ def _rank(sample: Sample, index: int) -> tuple[int, int]:
 
 
 def _coco(images: list[dict[str, Any]], categories: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> Any:
-    from pycocotools.coco import COCO
-
     for number, annotation in enumerate(annotations, start=1):  # pycocotools takes an id of 0 for "not matched"
         annotation["id"] = number
     coco = COCO()

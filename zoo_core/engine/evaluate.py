@@ -175,7 +175,29 @@ def explain(data: DetectionData, detections: Sequence[Detections]) -> list[str]:
 
 
 def _explain_boxes(data: DetectionData, detections: Sequence[Detections], objects: int, total: int) -> list[str]:
-    outside, right, closest, confused = 0, 0, 0.0, Counter[tuple[str, str]]()
+    outside, closest, right, confused = _fit(data, detections)
+    fitting = right + confused.total()
+    reasons = []
+    if outside > total / 2:
+        reasons.append(f"{outside} of {total} boxes lie outside of their images: they are not in the images' own pixels")
+    if closest < 0.5:
+        reasons.append(f"no box overlaps an object by half; the best overlap (IoU) is {closest:.2f}")
+    elif fitting < objects / 2:
+        reasons.append(f"boxes fit {fitting} of {objects} objects, {right} with the right class: the model knows little yet")
+    elif confused.total() > right:
+        (true, said), count = confused.most_common(1)[0]
+        reasons.append(
+            f"boxes fit {fitting} of {objects} objects, but with wrong classes, most often '{said}' for '{true}' "
+            f"({count} times): are the class names in the order of the training?"
+        )
+    else:
+        reasons.append(f"boxes of the right class fit {right} of {objects} objects, but wrong boxes have higher scores")
+    return reasons
+
+
+def _fit(data: DetectionData, detections: Sequence[Detections]) -> tuple[int, float, int, Counter[tuple[str, str]]]:
+    """Return how many boxes are outside, the best IoU, how many objects are found, and those found as (true, said) class."""
+    outside, closest, right, confused = 0, 0.0, 0, Counter[tuple[str, str]]()
     for sample, found in zip(data, detections, strict=True):
         height, width = sample.size
         x1, y1, x2, y2 = found.boxes.unbind(1)
@@ -190,20 +212,7 @@ def _explain_boxes(data: DetectionData, detections: Sequence[Detections], object
         wrong = (best >= 0.5) & ~agree
         pairs = zip(sample.targets.labels[wrong].tolist(), found.labels[place[wrong]].tolist(), strict=True)
         confused.update((data.class_names[true], data.class_names[said]) for true, said in pairs)
-    reasons = []
-    if outside > total / 2:
-        reasons.append(f"{outside} of {total} boxes lie outside of their images: they are not in the images' own pixels")
-    if closest < 0.5:
-        reasons.append(f"no box overlaps an object by half; the best overlap (IoU) is {closest:.2f}")
-    elif confused.total() > right:
-        (true, said), count = confused.most_common(1)[0]
-        reasons.append(
-            f"boxes fit {right + confused.total()} of {objects} objects, but with wrong classes, most often '{said}' for "
-            f"'{true}' ({count} times): are the class names in the order of the training?"
-        )
-    else:
-        reasons.append(f"boxes of the right class fit {right} of {objects} objects, but wrong boxes have higher scores")
-    return reasons
+    return outside, closest, right, confused
 
 
 @contextmanager

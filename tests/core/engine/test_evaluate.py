@@ -175,11 +175,12 @@ CAT = truth((0, 0, 50, 50, 0))
         ((CAT,), found((60, 60, 90, 90, 0.031, 0)), "the best of 1 scores is 0.031: the model is untrained"),
         ((CAT,), found((200, 0, 250, 50, 0.5, 0)), "1 of 1 boxes lie outside of their images"),
         ((CAT,), found((0, 0, 50, 20, 0.5, 0)), r"the best overlap \(IoU\) is 0.40"),
+        ((CAT, CAT, CAT), found((0, 0, 50, 50, 0.5, 1)), "boxes fit 1 of 3 objects, 0 with the right class"),
         ((CAT,), found((0, 0, 50, 50, 0.5, 1)), r"fit 1 of 1 objects.*most often 'dog' for 'cat' \(1 times\): are the class"),
     ],
 )
 def test_zero_is_explained(targets: tuple[Targets, ...], answer: Detections, reason: str) -> None:
-    evaluation = measure(dataset(*targets), [answer for _ in targets])
+    evaluation = measure(dataset(*targets), [answer, *[Detections()] * 9][: len(targets)])
     assert not evaluation.metrics["AP"]
     assert re.search(reason, " | ".join(evaluation.notes)), evaluation.notes
 
