@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
@@ -88,6 +89,7 @@ def train(
         augment=spec.augment,
         workers=spec.workers,
         skip_bad=spec.skip_bad,
+        pin_memory=accelerator.device.type == "cuda",
     )
     run = _Run(accelerator, model, optimizer, spec, data, out, total, on_step)
     return run.steps(loader, start)
@@ -182,8 +184,8 @@ def _start(out: Path, model: Detector, optimizer: Optimizer, spec: TrainSpec, da
 
 
 def _seed(seed: int, step: int, process: int) -> int:
-    """Return the seed of a step's sampling; far apart for neighbours."""
-    return hash((seed, step, process)) % 2**63
+    """Return the seed of a step's sampling; far apart for neighbours, and the same on every machine."""
+    return int(np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _set_rate(optimizer: Optimizer, rate: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
 from zoo_core.build import build_part
 from zoo_core.errors import InputError
 from zoo_core.interfaces import Assigner, RoIHead, Sampler
@@ -14,7 +15,6 @@ from zoo_core.ops.losses import l1, softmax_cross_entropy
 from zoo_core.ops.nms import suppress
 from zoo_core.ops.roi_align import pyramid_roi_align
 from zoo_core.types import Assignment, Channels, Detections, Features, ImageBatch, Losses, Targets
-
 from zoo_rcnn.specs import BoxHeadSpec
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from zoo_core.types import Assignment
 
+from zoo_core.types import Assignment
 from zoo_rcnn.specs import RandomSamplerSpec
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from zoo_core.detectors.specs import TwoStageSpec
 from zoo_core.recipes import override
-
 from zoo_rcnn.specs import BoxHeadSpec, RPNSpec
 
 
@@ -39,12 +38,14 @@ def faster_rcnn_r101_fpn() -> TwoStageSpec:
 
 
 def faster_rcnn_mobilenetv2_fpn() -> TwoStageSpec:
-    """Faster R-CNN with MobileNetV2 and an FPN a quarter as wide: trains on a processor."""
+    """Faster R-CNN with MobileNetV2, a narrow FPN and smaller images: trains on a processor."""
     return override(
         faster_rcnn_r50_fpn(),
         {
+            "preprocess": {"long_side": 800, "short_side": 480},
             "backbone": {"type": "mobilenetv2_100", "frozen_stages": 1, "frozen_norm": True},
             "neck": {"width": 96},
+            "proposer": {"scales": (4.0,)},  # smaller images, smaller objects
             "roi_head": {"width": 512},
         },
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
 from zoo_core.build import build_part
 from zoo_core.errors import InputError
 from zoo_core.interfaces import Assigner, DenseHead, Sampler
@@ -15,7 +16,6 @@ from zoo_core.ops.deltas import DeltaCoder
 from zoo_core.ops.losses import binary_cross_entropy, l1
 from zoo_core.ops.nms import suppress
 from zoo_core.types import Assignment, Channels, Detections, Features, ImageBatch, Losses, Targets
-
 from zoo_rcnn.specs import RPNSpec
 
 
