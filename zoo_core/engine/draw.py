@@ -165,5 +165,5 @@ def _luminance(colour: str) -> float:
 
 
 def _printable(name: str) -> str:
-    line = " ".join(name.split()).encode("utf-8", "replace").decode()
+    line = " ".join(name.split())  # letters of several lines cannot be measured
     return line if len(line) <= 30 else line[:29] + "…"

@@ -73,6 +73,13 @@ def test_labels_stay_in_the_image(box: tuple[float, float, float, float]) -> Non
     assert letters(box) == letters((70, 60, 100, 90)) > 50
 
 
+@pytest.mark.parametrize(("label", "light"), [(0, False), (3, False), (4, True), (10, True)])
+def test_letters_stand_out_from_their_ground(label: int, light: bool) -> None:
+    pixels = np.asarray(draw(grey(150, 200), found((20, 50, 150, 140), label=label), ["some animal"] * 11))
+    assert bool((pixels.min(axis=2) > 220).sum() > 20) == light
+    assert bool((pixels.max(axis=2) < 30).sum() > 20) != light
+
+
 @pytest.mark.parametrize("size", [1, 8, 20, 40, 64])
 def test_a_small_image_is_not_covered(size: int) -> None:
     drawn = changed(draw(grey(size, size), found((size * 0.25, size * 0.25, size * 0.75, size * 0.75)), ["traffic light"]))
@@ -85,6 +92,14 @@ def test_line_and_letters_grow_with_the_image() -> None:
         return float(changed(draw(grey(side, side), found(box), ["cat"])).mean())
 
     assert share(3000) == pytest.approx(share(1000), rel=0.15)
+
+
+def test_the_best_lies_on_top_whatever_the_order() -> None:
+    boxes = torch.tensor([[50.0, 100, 250, 200], [100, 50, 200, 250]])
+    for order in (torch.tensor([0, 1]), torch.tensor([1, 0])):
+        crossing = Detections(boxes[order], torch.tensor([0.9, 0.5])[order], torch.tensor([0, 1])[order])
+        pixels = np.asarray(draw(grey(300, 300), crossing, ["cat", "dog"]))
+        assert tuple(pixels[200, 99]) == ImageColor.getrgb(PALETTE[0])
 
 
 def test_labels_do_not_cover_each_other() -> None:

@@ -120,10 +120,13 @@ def test_the_modes_come_back_after_an_error() -> None:
     assert model.training
 
 
-def test_the_device_comes_back() -> None:
-    model = Oracle(("cat", "dog"), ANSWERS)
-    assert evaluate(model, DATA, device="cpu").metrics["AP"] is not None
-    assert model.device == torch.device("cpu")
+def test_the_device_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, moves = Oracle(("cat", "dog"), ANSWERS), []
+    monkeypatch.setattr(model, "to", lambda device: moves.append(str(device)))
+    monkeypatch.setattr(Oracle, "device", torch.device("meta"))
+    monkeypatch.setattr(model, "_batch", lambda batch, targets: batch)
+    evaluate(model, DATA, device="cpu")
+    assert moves == ["cpu", "meta"]
 
 
 def test_classes_are_matched_by_name() -> None:

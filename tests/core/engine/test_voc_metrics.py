@@ -117,6 +117,23 @@ def test_scale_is_half_open_and_leaves_out_objects_and_strays() -> None:
     assert mean_average_precision(dets, [truth], 1, scale=(0, 40)).per_class[0] == VOCClass(1, 3, 0.5)
 
 
+def test_detections_out_of_scale_are_wrong_only_on_an_object_in_it() -> None:
+    truth = Targets(boxes([[0, 0, 50, 50]]), labels([0]))
+    right, twice, stray = (0, 0, 50, 50, 0.5, 0), (0, 0, 50, 30, 0.9, 0), (60, 60, 120, 120, 0.9, 0)
+    assert mean_average_precision([found(right, stray)], [truth], 1, scale=(45, 60)).mean_ap == 1.0
+    assert mean_average_precision([found(right, twice)], [truth], 1, 0.7, scale=(45, 60)).mean_ap == 1.0
+    better = (0, 0, 50, 50, 0.95, 0)
+    both = Targets(boxes([[0, 0, 50, 50], [100, 0, 150, 50]]), labels([0, 0]))
+    dets = found(better, twice, (100, 0, 150, 50, 0.5, 0))  # the second hits an object that is found already
+    assert mean_average_precision([dets], [both], 1, scale=(45, 60)).mean_ap == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_equal_scores_keep_their_order() -> None:
+    rows = [(0, 0, 50, 50, 0.5, 0), *[(60, 60, 90, 90, 0.5, 0)] * 99]
+    assert mean_average_precision([found(*rows)], [CAT], 1).mean_ap == 1.0
+    assert mean_average_precision([found(*rows[::-1])], [CAT], 1).mean_ap == pytest.approx(0.01)
+
+
 def test_nothing() -> None:
     assert mean_average_precision([], [], 2).mean_ap is None
     assert mean_average_precision([Detections()], [Targets()], 2).per_class == (VOCClass(0, 0, None),) * 2
