@@ -93,9 +93,14 @@ def mean_average_precision(
         mode: "area" under the curve made monotone, or the mean of "11points" of it.
         legacy: whether width = x2 - x1 + 1, the pixels of the VOC development kit.
         scale: [low, high) of the square root of the area, in pixels, of objects that count.
+
+    Raises:
+        InputError: no such mode, or not as many detections as targets.
     """
     if mode not in MODES:
         raise InputError(f"no mode '{mode}'{nearest(mode, MODES)} (the modes are {' and '.join(map(repr, MODES))})")
+    if len(detections) != len(targets):
+        raise InputError(f"{len(detections)} detections for {len(targets)} images; there must be one for each image, in order")
     low, high = (0.0, np.inf) if scale is None else (scale[0] ** 2, scale[1] ** 2)
     images = [_match(*pair, iou, int(legacy), (low, high)) for pair in zip(detections, targets, strict=True)]
     offsets = np.cumsum([0, *(len(image.object_labels) for image in images)])

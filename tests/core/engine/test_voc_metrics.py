@@ -154,3 +154,8 @@ def test_on_a_data_set() -> None:
 def test_an_unknown_mode() -> None:
     with pytest.raises(InputError, match="no mode '11point'; did you mean '11points'"):
         mean_average_precision([], [], 1, mode="11point")  # type: ignore[arg-type]
+
+
+def test_one_of_each_per_image() -> None:
+    with pytest.raises(InputError, match="0 detections for 1 images"):
+        mean_average_precision([], [CAT], 1)
