@@ -30,6 +30,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+	$(BIN)/mypy $(wildcard examples/*/zoo_*)
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/generate.py

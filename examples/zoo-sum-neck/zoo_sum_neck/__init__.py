@@ -1,0 +1,1 @@
+"""A pyramid whose maps are added with learned weights."""
