@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+import torch
 
 from zoo_core.detectors.detector import Detector
 from zoo_core.detectors.specs import TwoStageSpec
 from zoo_core.interfaces import Backbone, DenseHead, Neck, Preprocess, RoIHead
-from zoo_core.types import Detections, ImageBatch, Losses
+from zoo_core.types import ANY_LABEL, Detections, ImageBatch, Losses, Targets
 
 
 class TwoStage(Detector):
@@ -34,7 +37,7 @@ class TwoStage(Detector):
         features = self.features(batch)
         raw = self.proposer(features)
         proposals = self.proposer.decode(raw, batch)
-        return named("proposer", self.proposer.losses(raw, batch)) | named(
+        return named("proposer", self.proposer.losses(raw, as_objects(batch))) | named(
             "roi_head", self.roi_head.losses(features, proposals, batch)
         )
 
@@ -43,6 +46,16 @@ class TwoStage(Detector):
         features = self.features(batch)
         proposals = self.proposer.decode(self.proposer(features), batch)
         return self.roi_head.detect(features, proposals, batch)
+
+
+def as_objects(batch: ImageBatch) -> ImageBatch:
+    """Return the batch with all targets of the one class that a proposer knows: object."""
+    return replace(batch, targets=tuple(_as_objects(targets) for targets in batch.targets or ()))
+
+
+def _as_objects(targets: Targets) -> Targets:
+    anything = torch.full_like(targets.ignored_labels, ANY_LABEL)
+    return replace(targets, labels=torch.zeros_like(targets.labels), ignored_labels=anything)
 
 
 def named(prefix: str, losses: Losses) -> Losses:
