@@ -140,13 +140,11 @@ def _unknown(kind: str, name: str, failures: list[str]) -> str:
             with suppress(*FOREIGN):  # one that fails has already failed to tell whether it has the name
                 candidates += [str(known) for known in entry.call(entry.contribution.names)]
     hint = nearest(name, candidates)
-    text = f"no {kind.replace('_', ' ')} named '{name}'{hint}"
+    notes = [f"plugin {p.distribution} is {p.status}{': ' + p.error if p.error else ''}" for p in plugins() if p.status != "ok"]
     if not hint:
-        text += f" ('zoo-cli list --kind {kind}' shows what is installed; the zoo's own parts: pip install '{CORE}[all]')"
-    unusable = [
-        f"plugin {p.distribution} is {p.status}{': ' + p.error if p.error else ''}" for p in plugins() if p.status != "ok"
-    ]
-    return "; ".join([text, *unusable, *failures])
+        notes.insert(0, f"'zoo-cli list --kind {kind}' shows what is installed; the zoo's own parts: pip install '{CORE}[all]'")
+    told = "".join(f" ({note})" for note in (*notes, *failures))
+    return f"no {kind.replace('_', ' ')} named '{name}'{hint}{told}"
 
 
 @contextmanager
