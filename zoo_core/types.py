@@ -129,7 +129,7 @@ class ImageBatch:
         sizes: (height, width) of each image after resizing, without padding.
         padded: (height, width) that each image alone is padded to; no larger than the batch.
         original: (height, width) of each image before resizing.
-        targets: one per image in the frame of the batch, or None when the batch is for inference.
+        targets: one per image in the frame of the batch, no box without area; None when the batch is for inference.
         names: one per image, for messages; may be empty.
     """
 

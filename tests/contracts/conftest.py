@@ -1,0 +1,5 @@
+"""The fixtures of the core's tests serve here, too."""
+
+from tests.core.conftest import bare, stubs
+
+__all__ = ["bare", "stubs"]
