@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from zoo_core.build import build
 from zoo_core.detectors.detector import Detector
-from zoo_core.errors import CheckpointError, SpecError, UnknownNameError, ZooError
+from zoo_core.errors import CheckpointError, InputError, SpecError, UnknownNameError, ZooError
 from zoo_core.plugins import plugins
 from zoo_core.registry import find
 from zoo_core.specs import ComponentSpec, slots, validate
@@ -126,7 +126,10 @@ def load(folder: str | Path) -> Detector:
     """
     folder = locate(Path(folder))
     config = read_config(folder)
-    model = build(_spec(config, folder), config.class_names)
+    try:
+        model = build(_spec(config, folder), config.class_names)
+    except InputError as error:
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
     load_weights(model, folder / WEIGHTS)
     model.recipe = config.recipe
     return model.eval()

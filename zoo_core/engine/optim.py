@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
@@ -47,4 +48,5 @@ def restore_optimizer(model: nn.Module, optimizer: Optimizer, tensors: dict[str,
         name, _, entry = key.partition("|")
         if name not in parameters or (value.ndim and parameters[name].shape != value.shape):
             raise CheckpointError(f"the optimiser's state of '{name}' does not fit the model")
-        optimizer.state[parameters[name]][entry] = value.to(parameters[name].device)
+        parameter = parameters[name].detach()
+        optimizer.state[parameters[name]][entry] = torch.empty_like(parameter).copy_(value) if value.ndim else value.clone()

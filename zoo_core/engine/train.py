@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch.optim import Optimizer
 
 from zoo_core.data.loader import training_loader
@@ -62,7 +63,7 @@ def train(
         spec: the options.
         out: folder for checkpoints and ``log.jsonl``.
         resume: go on from the last checkpoint in `out`, if there is one.
-        device: "cpu", or None for what accelerate finds.
+        device: "cpu", "cuda", "cuda:1"; None for what accelerate finds.
         on_step: called after each step.
 
     Raises:
@@ -75,7 +76,7 @@ def train(
     if not len(data):
         raise TrainingError("the data set has no images")
     out = Path(out)
-    accelerator = Accelerator(mixed_precision=spec.precision, cpu=device == "cpu")
+    accelerator = _accelerator(spec, device)
     model.to(accelerator.device)
     optimizer = make_optimizer(model, spec)
     start = _start(out, model, optimizer, spec, data, resume)
@@ -158,6 +159,14 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
 
+def _accelerator(spec: TrainSpec, device: str | None) -> Accelerator:
+    """Return an accelerator; what an earlier run in this process chose is forgotten, but for its process group."""
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    if device is not None and device.startswith("cuda:"):
+        torch.cuda.set_device(device)  # accelerate takes the current one
+    return Accelerator(mixed_precision=spec.precision, cpu=device == "cpu")
+
+
 FREE_TO_CHANGE = {"epochs", "steps", "workers", "save_every", "keep", "log_every"}
 """Options that a resumed run may have otherwise: they change no number, or extend the run."""
 
@@ -202,7 +211,7 @@ def _values(losses: Losses, step: int, batch: ImageBatch, out: Path) -> dict[str
         found = checkpoints(out)
         last = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
         raise TrainingError(
-            f"step {step}: loss {', '.join(f'{name} = {values[name]}' for name in bad)} on {', '.join(batch.names)}; "
+            f"step {step}: loss {', '.join(f'{name} = {values[name]}' for name in bad)} in {', '.join(batch.names)}; "
             f"stopped before it reached the weights; {last}. A lower learning rate or gradient clipping "
             "(--set train.clip=10) is the usual cure"
         )

@@ -1,0 +1,190 @@
+"""The training loop: it learns, it resumes with the same numbers, and it stops in good order."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from zoo_core import hub
+from zoo_core.build import create
+from zoo_core.data.open import open_data
+from zoo_core.data.samples import DetectionData
+from zoo_core.data.specs import ToySpec
+from zoo_core.detectors.detector import Detector
+from zoo_core.engine.checkpoint import checkpoints
+from zoo_core.engine.specs import TrainSpec
+from zoo_core.engine.train import Step, train
+from zoo_core.errors import CheckpointError, DataError, InputError, TrainingError
+
+pytestmark = pytest.mark.usefixtures("stubs")
+QUICK: dict[str, Any] = {"learning_rate": 0.01, "workers": 0, "save_every": 2, "augment": {"scale": (0.8, 1.2)}}
+
+
+@pytest.fixture(scope="module")
+def data() -> DetectionData:
+    return open_data("toy", "train", format=ToySpec(train=5, val=2))
+
+
+def new_model(seed: int = 0) -> Detector:
+    torch.manual_seed(seed)
+    return create("plain_two_stage", class_names=("circle", "square", "triangle"))
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return hub.load(folder).state_dict()
+
+
+def logged(out: Path) -> list[dict[str, Any]]:
+    """Return the lines of the log but for the speed."""
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key != "images_per_second"} for record in records]
+
+
+def stop_after(step: int) -> Callable[[Step], None]:
+    def on_step(done: Step) -> None:
+        if done.step == step:
+            raise KeyboardInterrupt
+
+    return on_step
+
+
+def test_the_loss_falls(data: DetectionData, tmp_path: Path) -> None:
+    steps: list[Step] = []
+    last = train(new_model(), data, TrainSpec(steps=30, **QUICK), tmp_path, device="cpu", on_step=steps.append)
+    assert [s.step for s in steps] == list(range(1, 31))
+    assert sum(s.total for s in steps[-5:]) < 0.7 * sum(s.total for s in steps[:5])
+    assert last.name == "step-0000030"
+    assert [s.epoch for s in steps[:6]] == [0, 0, 0, 1, 1, 2]  # five images in batches of two
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_run_gives_the_numbers_of_one_that_never_stopped(data: DetectionData, tmp_path: Path, workers: int) -> None:
+    spec = TrainSpec(steps=8, **QUICK | {"workers": workers}, warmup_steps=3)
+    straight = train(new_model(), data, spec, tmp_path / "straight", device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        train(new_model(), data, spec, tmp_path / "broken", device="cpu", on_step=stop_after(5))
+    # Another beginning: all that counts is in the checkpoint.
+    resumed = train(new_model(seed=9), data, spec, tmp_path / "broken", resume=True, device="cpu")
+    first, second = weights(straight), weights(resumed)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    logs = [(tmp_path / run / "log.jsonl").read_text().splitlines() for run in ("straight", "broken")]
+    straight_log, resumed_log = (
+        [{k: v for k, v in json.loads(x).items() if k != "images_per_second"} for x in log] for log in logs
+    )
+    assert straight_log == resumed_log
+    assert len(straight_log) == 8
+
+
+def test_two_runs_of_one_seed_agree_and_of_two_seeds_do_not(data: DetectionData, tmp_path: Path) -> None:
+    runs = [
+        train(new_model(), data, TrainSpec(steps=3, seed=seed, **QUICK), tmp_path / name, device="cpu")
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    first, same, other = (weights(run) for run in runs)
+    assert all(torch.equal(first[key], same[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+def test_an_interrupt_keeps_the_last_whole_step(data: DetectionData, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(new_model(), data, TrainSpec(steps=9, **QUICK), tmp_path, device="cpu", on_step=stop_after(3))
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-0000002", "step-0000003"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(data: DetectionData, tmp_path: Path) -> None:
+    model = new_model()
+
+    def poison(done: Step) -> None:
+        if done.step == 3:
+            with torch.no_grad():
+                model.roi_head.output.weight.fill_(float("nan"))  # type: ignore[union-attr,operator]
+
+    with pytest.raises(TrainingError) as raised:
+        train(model, data, TrainSpec(steps=9, **QUICK), tmp_path, device="cpu", on_step=poison)
+    text = str(raised.value)
+    assert text.startswith("step 4: loss roi_head.classes = nan")
+    assert re.search(r"roi_head.boxes = nan in [1-5], [1-5]; stopped before it reached the weights", text)
+    assert "the last good checkpoint is " + str(tmp_path / "step-0000002") in text
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path).values())
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(data: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, spec = new_model(), TrainSpec(steps=6, **QUICK)
+
+    def fill(done: Step) -> None:
+        if done.step == 3:
+            monkeypatch.setattr(hub, "save_file", full)
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        train(model, data, spec, tmp_path, device="cpu", on_step=fill)
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "step-0000002"]
+
+
+def test_resuming_with_other_settings_is_refused_by_name(data: DetectionData, tmp_path: Path) -> None:
+    train(new_model(), data, TrainSpec(steps=2, **QUICK), tmp_path, device="cpu")
+    with pytest.raises(CheckpointError, match=r"other settings \(learning_rate\)"):
+        train(new_model(), data, TrainSpec(steps=4, **QUICK | {"learning_rate": 1.0}), tmp_path, resume=True, device="cpu")
+    fewer = replace(data, samples=[data[0], data[1]])
+    with pytest.raises(CheckpointError, match=r"other settings \(data images\)"):
+        train(new_model(), fewer, TrainSpec(steps=4, **QUICK), tmp_path, resume=True, device="cpu")
+    wider = create("plain_two_stage_wide", class_names=data.class_names)
+    with pytest.raises(CheckpointError, match=r"other options \(neck\)"):
+        train(wider, data, TrainSpec(steps=4, **QUICK), tmp_path, resume=True, device="cpu")
+    with pytest.raises(CheckpointError, match="go on with --resume, or give another --out"):
+        train(new_model(), data, TrainSpec(steps=4, **QUICK), tmp_path, device="cpu")
+
+
+def test_a_finished_run_is_not_run_again(data: DetectionData, tmp_path: Path) -> None:
+    spec = TrainSpec(steps=2, **QUICK)
+    last = train(new_model(), data, spec, tmp_path, device="cpu")
+    assert train(new_model(), data, spec, tmp_path, resume=True, device="cpu", on_step=stop_after(1)) == last
+
+
+def test_only_the_last_checkpoints_are_kept(data: DetectionData, tmp_path: Path) -> None:
+    train(new_model(), data, TrainSpec(steps=6, keep=1, **QUICK), tmp_path, device="cpu")
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-0000006"]
+
+
+def test_a_bad_image_stops_the_run_or_is_counted(data: DetectionData, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    samples = [replace(data[0], path=broken, draw=None), *list(data)[1:]]
+    spoilt = replace(data, samples=samples)
+    with pytest.raises(DataError, match=r"broken\.png"):
+        train(new_model(), spoilt, TrainSpec(steps=3, **QUICK), tmp_path / "a", device="cpu")
+    steps: list[Step] = []
+    spec = TrainSpec(steps=5, skip_bad=True, **QUICK)
+    train(new_model(), spoilt, spec, tmp_path / "b", device="cpu", on_step=steps.append)
+    assert steps[-1].skipped == 2  # ten images drawn of five, so each one twice
+
+
+def test_mistakes_before_the_first_step(data: DetectionData, tmp_path: Path) -> None:
+    spec = TrainSpec(steps=1, **QUICK)
+    with pytest.raises(InputError, match="the data has classes"):
+        train(create("plain_two_stage", class_names=("a", "b", "c")), data, spec, tmp_path, device="cpu")
+    with pytest.raises(TrainingError, match="no images"):
+        train(new_model(), replace(data, samples=[]), spec, tmp_path, device="cpu")
+    with pytest.raises(TrainingError, match="everything is frozen"):
+        train(new_model().requires_grad_(False), data, spec, tmp_path, device="cpu")
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="cannot write to"):
+        train(new_model(), data, spec, tmp_path / "file" / "run", device="cpu")
+
+
+def test_bfloat16_trains(data: DetectionData, tmp_path: Path) -> None:
+    steps: list[Step] = []
+    spec = TrainSpec(steps=3, precision="bf16", **QUICK)
+    train(new_model(), data, spec, tmp_path, device="cpu", on_step=steps.append)
+    assert all(0 < s.total < 100 for s in steps)

@@ -1,0 +1,168 @@
+"""A saved detector: what comes back, and what every damaged folder is answered with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from zoo_core import hub
+from zoo_core.build import create
+from zoo_core.detectors.detector import Detector
+from zoo_core.errors import CheckpointError
+
+pytestmark = pytest.mark.usefixtures("stubs")
+NAMES = ("Car", "Pedestrian", "Radfahrer ü")
+
+
+@pytest.fixture
+def model() -> Detector:
+    torch.manual_seed(0)
+    return create("plain_two_stage", class_names=NAMES, neck={"width": 6})
+
+
+@pytest.fixture
+def folder(model: Detector, tmp_path: Path) -> Path:
+    return hub.save(model, tmp_path / "saved")
+
+
+def change(folder: Path, **fields: object) -> None:
+    path = folder / hub.CONFIG
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_what_is_saved_comes_back(model: Detector, folder: Path) -> None:
+    again = hub.load(folder)
+    image = torch.randint(0, 256, (3, 90, 120), dtype=torch.uint8)
+    first, second = model.predict(image)[0], again.predict(image)[0]
+    assert torch.equal(first.boxes, second.boxes)
+    assert torch.equal(first.scores, second.scores)
+    assert (again.class_names, again.recipe, again.spec) == (NAMES, "plain_two_stage", model.spec)
+    assert not again.training
+
+
+def test_loading_initialises_no_pretrained_weights(folder: Path) -> None:
+    assert hub.load(folder).backbone.asked_for_weights == 0
+
+
+def test_the_folder_says_where_its_parts_come_from(folder: Path) -> None:
+    config = json.loads((folder / hub.CONFIG).read_text())
+    assert config["format"] == 1
+    assert set(config["plugins"]) == {"local", "zoo-core"}
+    assert sorted(path.name for path in folder.iterdir()) == [hub.CONFIG, hub.WEIGHTS]
+
+
+def test_saving_again_replaces_the_model_and_leaves_nothing_beside_it(model: Detector, folder: Path) -> None:
+    with torch.no_grad():
+        next(model.parameters()).fill_(7)
+    hub.save(model, folder)
+    assert torch.all(next(hub.load(folder).parameters()) == 7)
+    assert [path.name for path in folder.parent.iterdir()] == ["saved"]
+
+
+def test_a_failed_save_leaves_the_old_model_whole(model: Detector, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_file(folder / hub.WEIGHTS)
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(hub, "save_file", full)
+    with pytest.raises(CheckpointError, match=r"No space left on device.*what was there before is unchanged"):
+        hub.save(model, folder)
+    after = load_file(folder / hub.WEIGHTS)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert [path.name for path in folder.parent.iterdir()] == ["saved"]
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(model: Detector, folder: Path) -> None:
+    os.replace(folder, folder.with_name(".saved.old"))  # what such a kill leaves
+    assert hub.load(folder).class_names == NAMES
+    hub.save(model, folder)
+    assert hub.load(folder).class_names == NAMES
+    assert [path.name for path in folder.parent.iterdir()] == ["saved"]
+
+
+def test_it_does_not_save_over_a_strangers_files(model: Detector, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(CheckpointError, match="holds files but no model"):
+        hub.save(model, tmp_path)
+    with pytest.raises(CheckpointError, match="is a file"):
+        hub.save(model, tmp_path / "thesis.tex")
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_run_is_loaded_from_its_latest_checkpoint(model: Detector, tmp_path: Path) -> None:
+    for step, value in ((2, 2.0), (10, 10.0)):
+        with torch.no_grad():
+            next(model.parameters()).fill_(value)
+        hub.save(model, tmp_path / f"step-{step:07d}")
+    assert torch.all(next(hub.load(tmp_path).parameters()) == 10)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"format": 2}, "format version 2; this version of the zoo reads version 1"),
+        ({"format": "1"}, "format version '1'"),
+        ({"author": "me"}, "author: Extra inputs are not permitted"),
+        ({"class_names": ["a", ""]}, "class_names.1"),
+        ({"class_names": ["a", "b"]}, "3 classes need as many names, got 2"),
+        ({"spec": {"type": "os.system"}}, "no assembly named 'os.system'"),
+        ({"spec": {"type": "../../evil"}}, "no assembly named '../../evil'"),
+        ({"spec": {}}, "no assembly named 'None'"),
+        ({"spec": []}, "spec: Input should be a valid dictionary"),
+    ],
+)
+def test_a_config_that_is_not_right(folder: Path, fields: dict[str, object], message: str) -> None:
+    change(folder, **fields)
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        hub.load(folder)
+
+
+def test_a_part_of_a_plugin_that_is_not_here_names_the_pip_line(folder: Path) -> None:
+    spec = json.loads((folder / hub.CONFIG).read_text())["spec"]
+    spec["neck"]["type"] = "bifpn"
+    change(folder, spec=spec, plugins={"zoo-bifpn": "1.2", "zoo-core": "0.1.0"})
+    with pytest.raises(CheckpointError, match=r"no neck named 'bifpn'[\s\S]*pip install zoo-bifpn==1.2"):
+        hub.load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"format": 1}', b"[1]", b"\xff\xfe", b"[" * 100_000])
+def test_a_config_that_is_no_config(folder: Path, content: bytes) -> None:
+    (folder / hub.CONFIG).write_bytes(content)
+    with pytest.raises(CheckpointError, match=re.escape(hub.CONFIG)):
+        hub.load(folder)
+
+
+def test_weights_that_are_missing_truncated_or_of_another_shape(folder: Path) -> None:
+    path = folder / hub.WEIGHTS
+    whole = path.read_bytes()
+    for content in (b"", whole[:7], whole[:100], whole[:-1], b"\xff" * 64, (2**62).to_bytes(8, "little") + whole[8:]):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match="damaged or not a safetensors file"):
+            hub.load(folder)
+    path.write_bytes(whole)
+    tensors = load_file(path)
+    name = next(iter(tensors))
+    save_file(tensors | {name: torch.zeros(5)}, path)
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)} has shape \(5,\), expected"):
+        hub.load(folder)
+    save_file({key: value for key, value in tensors.items() if key != name}, path)
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)} has shape None"):
+        hub.load(folder)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=f"incomplete: {hub.WEIGHTS} is missing"):
+        hub.load(folder)
+
+
+def test_folders_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    for name, message in (("absent", "no such folder"), ("file", "is a file"), ("empty", "holds no model")):
+        with pytest.raises(CheckpointError, match=message):
+            hub.load(tmp_path / name)
