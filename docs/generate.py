@@ -1,0 +1,101 @@
+"""Writes what the pages of docs/ have from the program itself: commands.md, recipes.md, and the files that pages show.
+
+``make docs`` runs this; a test fails when a page is stale. A line ``<!-- file: PATH -->`` in a page is followed by the
+content of that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+from pathlib import Path
+
+from zoo_cli.main import BUILT_IN, Command
+from zoo_cli.parser import Parser
+from zoo_core.contributions import KINDS, Recipe
+from zoo_core.registry import Entry, entries
+
+DOCS = Path(__file__).resolve().parent
+NOTE = "<!-- Written by docs/generate.py; edit that, or the program, and run `make docs`. -->"
+
+
+def commands() -> str:
+    """Return the page of the commands of zoo-cli."""
+    parts = [NOTE, "# The commands", "Each command explains itself: `zoo-cli COMMAND --help`."]
+    return "\n\n".join([*parts, *map(_command, BUILT_IN)]) + "\n"
+
+
+def _command(command: Command) -> str:
+    module = importlib.import_module(command.module)
+    parser = Parser(prog=f"zoo-cli {command.name}")
+    module.arguments(parser)
+    said, _, examples = (module.__doc__ or "").strip().partition("\n\nExamples:\n")
+    rows = [_row(action) for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+    parts = [f"## zoo-cli {command.name}", said, f"```\n{_dedented(examples)}\n```"]
+    return "\n\n".join([*parts, "| argument | meaning |\n|---|---|\n" + "\n".join(rows)])
+
+
+def _row(action: argparse.Action) -> str:
+    name = ", ".join(action.option_strings) or str(action.metavar)
+    value = f" {action.metavar or action.dest.upper()}" if action.option_strings and action.nargs != 0 else ""
+    return f"| `{name}{value}` | {(action.help or '').replace('%%', '%').replace('|', chr(92) + '|')} |"
+
+
+def _dedented(examples: str) -> str:
+    return "\n".join(line.removeprefix("  ") for line in examples.splitlines())
+
+
+def recipes() -> str:
+    """Return the page of what the distributions of this repository offer."""
+    ours = {"zoo-core", *(path.name for path in (DOCS.parent / "plugins").iterdir())}
+    found = [entry for entry in entries() if entry.plugin.distribution in ours]
+    parts = [
+        NOTE,
+        "# Recipes and parts",
+        "A recipe is a complete detector; its parts can be replaced by any other of their kind.",
+    ]
+    for kind in KINDS:
+        rows = sorted(_entry(entry) for entry in found if entry.contribution.kind == kind)
+        if rows:
+            parts += [f"## {kind}", "| name | from | what it is |\n|---|---|---|\n" + "\n".join(rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _entry(entry: Entry) -> str:
+    part = entry.contribution
+    what = part.summary or (f"a {part.kind} recipe" if isinstance(part, Recipe) else "")
+    return f"| `{part.name}` | {entry.plugin.distribution} | {what} |"
+
+
+SHOWN = re.compile(r"<!-- file: (\S+) -->\n(?:\n```\w*\n.*?\n```\n)?", re.DOTALL)
+
+
+def with_files(text: str) -> str:
+    """Return a page with the content of the files that it shows."""
+    return SHOWN.sub(lambda found: f"{found[0].splitlines()[0]}\n\n{_fenced(found[1])}\n", text)
+
+
+def _fenced(name: str) -> str:
+    path = DOCS.parent / name
+    language = {".py": "python", ".toml": "toml"}.get(path.suffix, "")
+    return f"```{language}\n{path.read_text(encoding='utf-8').rstrip()}\n```"
+
+
+def pages() -> dict[str, str]:
+    """Return the text that each page ought to have."""
+    others = {path.name: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
+    return {name: with_files(text) for name, text in {**others, "commands.md": commands(), "recipes.md": recipes()}.items()}
+
+
+def main() -> None:
+    """Write each page, and say whether it has changed."""
+    for name, text in pages().items():
+        path = DOCS / name
+        stale = not path.is_file() or path.read_text(encoding="utf-8") != text
+        path.write_text(text, encoding="utf-8")
+        print(f"docs/{name}: {'written anew' if stale else 'fresh'}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
