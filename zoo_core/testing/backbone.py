@@ -35,9 +35,9 @@ def check_backbone(part: Part, *, device: str = "cpu", **options: Any) -> None:
         step = max(*backbone.channels, 32)
         frame = (2 * step, 3 * step)
         images = torch.randn(2, 3, *frame, generator=scenes.generator()).to(device)
-        backbone = check_module(contract, lambda: build_part("backbone", spec).to(device), lambda module: module(images))
         with unchanged(contract, images=images):
             check_features(contract, backbone(images), backbone.channels, 2, frame)
+        backbone = check_module(contract, lambda: build_part("backbone", spec).to(device), lambda module: module(images))
     with contract.case("a batch of one"):
         check_features(contract, backbone.eval()(images[:1, :, :step]), backbone.channels, 1, (step, frame[1]))
     with contract.case("training"):

@@ -56,14 +56,14 @@ def _made(
         head: DenseHead[Any] = build_part("dense_head", spec, channels, classes).to(device)
         contract.demand(isinstance(head, DenseHead), f"{type(head).__name__} is no subclass of DenseHead")
     with contract.case("detection"):
+        with unchanged(contract, maps=maps, batch=batch):
+            found = head.eval().decode(head(maps), batch)  # with gradients on: a proposer is called so in training
+        check_detections(contract, found, classes)
         head = check_module(
             contract,
             lambda: build_part("dense_head", spec, channels, classes).to(device),
             lambda module: module.decode(module(maps), batch),
         )
-        with unchanged(contract, maps=maps, batch=batch):
-            found = head.eval().decode(head(maps), batch)  # with gradients on: a proposer is called so in training
-        check_detections(contract, found, classes)
     return head.train()
 
 

@@ -32,7 +32,10 @@ def made(make: Callable[[], M], seed: int) -> M:
 
 def check_module(contract: Contract, make: Callable[[], M], result: Callable[[M], Any]) -> M:
     """Check what `result` gives for modules that `make` makes, in evaluation; return one in training mode."""
-    first, same, other = made(make, 1).eval(), made(make, 1).eval(), made(make, 2).eval()
+    first, same, other = made(make, 1), made(make, 1), made(make, 2)
+    trainable = _trained(first)
+    for module in (first, same, other):
+        module.eval()
     with contract.case("two of the same seed"):
         contract.demand(equal(first.state_dict(), same.state_dict()), "their weights differ; torch's seed must decide them")
     wanted = _result(first, result)
@@ -46,7 +49,14 @@ def check_module(contract: Contract, make: Callable[[], M], result: Callable[[M]
         contract.demand(equal(wanted, _result(other, result)), "the result differs; something that matters is not in the state")
     with contract.case("a deep copy"):
         contract.demand(equal(wanted, _result(copy.deepcopy(first), result)), "the result differs from the original's")
-    return first.train()
+    with contract.case("switched to training"):
+        changed = trainable ^ _trained(first.train())
+        contract.demand(not changed, f"whether {', '.join(sorted(changed))} is trained changes; that is the spec's to say")
+    return first
+
+
+def _trained(module: nn.Module) -> set[str]:
+    return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
 def _result(module: M, result: Callable[[M], Any]) -> Any:

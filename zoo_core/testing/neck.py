@@ -35,9 +35,9 @@ def check_neck(part: Part, channels: Channels, *, device: str = "cpu", **options
         contract.demand(isinstance(neck, Neck), f"{type(neck).__name__} is no subclass of Neck")
         check_channels(contract, neck.channels)
     with contract.case("maps of two images"):
-        neck = check_module(contract, lambda: build_part("neck", spec, channels).to(device), lambda module: module(maps))
         with unchanged(contract, maps=maps):
             check_features(contract, neck(maps), neck.channels, count, frame)
+        neck = check_module(contract, lambda: build_part("neck", spec, channels).to(device), lambda module: module(maps))
     with contract.case("images of an odd number of cells"):
         odd = (scenes.FRAME[0] + 32, scenes.FRAME[1] - 32)
         check_features(contract, neck(scenes.features(channels, device, odd)), neck.channels, count, odd)

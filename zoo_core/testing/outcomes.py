@@ -25,9 +25,15 @@ def tensors(value: Any) -> list[Tensor]:
 
 
 def equal(first: Any, second: Any) -> bool:
-    """Return whether two results hold the same tensors, bit by bit."""
+    """Return whether two results hold the same tensors, number by number; NaN counts as equal to NaN."""
     one, two = tensors(first), tensors(second)
-    return len(one) == len(two) and all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    return len(one) == len(two) and all(_same(a, b) for a, b in zip(one, two, strict=True))
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    return bool(((first == second) | ((first != first) & (second != second))).all())
 
 
 def check_channels(contract: Contract, channels: Channels) -> None:

@@ -58,18 +58,18 @@ def _made(contract: Contract, spec: ComponentSpec, channels: Channels, classes: 
     with contract.case("made from its spec"):
         head: RoIHead = build_part("roi_head", spec, channels, classes).to(device)
         contract.demand(isinstance(head, RoIHead), f"{type(head).__name__} is no subclass of RoIHead")
-    found = scenes.proposals(20, None, device)
-    head = check_module(
-        contract,
-        lambda: build_part("roi_head", spec, channels, classes).to(device),
-        lambda module: module.detect(maps, found, batch),
-    )
     for count in COUNTS:
         with contract.case(f"detection from {count} proposals"), torch.no_grad():
             found = scenes.proposals(count, None, device)
             with unchanged(contract, maps=maps, proposals=found, batch=batch):
                 check_detections(contract, head.eval().detect(maps, found, batch), classes)
-    return head.train()
+    found = scenes.proposals(20, None, device)
+    checked: RoIHead = check_module(
+        contract,
+        lambda: build_part("roi_head", spec, channels, classes).to(device),
+        lambda module: module.detect(maps, found, batch),
+    )
+    return checked
 
 
 def _check_training(contract: Contract, head: RoIHead, maps: Features, proposals: list[Detections], batch: ImageBatch) -> None:
