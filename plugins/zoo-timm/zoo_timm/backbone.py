@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import Any
 
 import timm
@@ -20,8 +22,7 @@ from zoo_timm.weights import load_weights
 class TimmBackbone(Backbone):
     """A timm model cut at its feature maps (``features_only``).
 
-    Frozen stages follow "Faster R-CNN" practice: the first counts the stem, each further one the layers up to the next
-    halving of the resolution. Frozen parts get no gradient and their normalisation keeps its statistics.
+    Frozen parts, the stem and then timm's stages, get no gradient, and their normalisation keeps its statistics.
     """
 
     def __init__(self, spec: TimmSpec) -> None:
@@ -38,8 +39,7 @@ class TimmBackbone(Backbone):
         """Return the feature maps (N, C, H / stride, W / stride)."""
         maps = self.body(images)
         features = {stride: maps[index] for stride, index in self._outputs.items()}
-        # Some transformers give (N, H, W, C).
-        return {s: f if f.shape[1] == self.channels[s] else f.permute(0, 3, 1, 2) for s, f in features.items()}
+        return {stride: f.permute(0, 3, 1, 2) for stride, f in features.items()} if _channels_last(self.body) else features
 
     def frozen_parts(self) -> list[nn.Module]:
         """Return the modules that are not trained, from the input on."""
@@ -47,7 +47,8 @@ class TimmBackbone(Backbone):
         if self.spec.frozen_stages:
             stages = _stages(self.body)
             if self.spec.frozen_stages > len(stages):
-                raise InputError(f"backbone '{self.name}' has {len(stages)} stages; frozen_stages={self.spec.frozen_stages}")
+                wanted = f"frozen_stages={self.spec.frozen_stages}"
+                raise InputError(f"backbone '{self.name}' has {len(stages)} parts that can be frozen; {wanted}")
             frozen = [module for stage in stages[: self.spec.frozen_stages] for module in stage]
         return frozen
 
@@ -76,7 +77,7 @@ class TimmBackbone(Backbone):
             load_weights(self.body, self.spec.weights)
         elif self.spec.pretrained:
             try:
-                source = timm.create_model(self.name, features_only=True, pretrained=True, out_indices=_indices(self.body))
+                source = _create(self.name, pretrained=True, out_indices=_indices(self.body))
             except Exception as error:  # whatever the Hub's client raises
                 raise CheckpointError(
                     f"cannot fetch the ImageNet weights of '{self.name}': {error}. "
@@ -85,37 +86,61 @@ class TimmBackbone(Backbone):
             self.body.load_state_dict(source.state_dict())
 
 
+ANY_SIZE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True})
+"""How the families of Swin and of ViT are told that images come in any size."""
+
+
+def _create(name: str, **options: Any) -> Any:
+    for option in ANY_SIZE:
+        with suppress(TypeError):  # another family does not know the option
+            return timm.create_model(name, features_only=True, **option, **options)
+    return timm.create_model(name, features_only=True, **options)
+
+
 def _body(name: str, strides: tuple[int, ...]) -> tuple[Any, list[int]]:
     """Return the timm model up to the last wanted map, and where in its output each stride is."""
-    with torch.device("meta"):  # the shape alone, to learn which maps there are
+    frame = (8 * strides[-1], 12 * strides[-1])
+    with torch.device("meta"), torch.no_grad():  # shapes alone, to learn which maps there are
         try:
-            probe: Any = timm.create_model(name, features_only=True)
+            probe = _create(name).eval()
             reductions = list(probe.feature_info.reduction())
-        except (RuntimeError, AttributeError) as error:
-            raise InputError(f"timm's '{name}' gives no feature maps, so it cannot be a backbone: {error}") from error
+            maps = probe(torch.empty(1, 3, *frame))
+        except Exception as error:  # whatever a model of timm's raises
+            reason = f"it gives no feature maps for images of any size: {str(error).splitlines()[0]}"
+            raise InputError(f"timm's '{name}' cannot be a backbone: {reason}") from error
     missing = [stride for stride in strides if stride not in reductions]
     if missing:
         raise InputError(f"backbone '{name}' has maps of strides {reductions}, not of {missing}")
     # The last map of each stride: where a model repeats one, the later is the deeper.
     last = {reduction: index for index, reduction in enumerate(reductions)}
-    upto = last[strides[-1]] + 1
-    return timm.create_model(name, features_only=True, out_indices=tuple(range(upto))), [last[s] for s in strides]
+    for stride in strides:
+        size = tuple(maps[last[stride]].shape[1:3] if _channels_last(probe) else maps[last[stride]].shape[2:])
+        if size != (frame[0] // stride, frame[1] // stride):
+            raise InputError(f"timm's '{name}' cannot be a backbone: its map of stride {stride} of {frame} pixels has {size}")
+    body = _create(name, out_indices=tuple(range(last[strides[-1]] + 1)))
+    return body, [last[stride] for stride in strides]
+
+
+def _channels_last(body: Any) -> bool:
+    return getattr(body, "output_fmt", "NCHW") == "NHWC"
 
 
 def _indices(body: Any) -> tuple[int, ...]:
     return tuple(range(len(body.feature_info.channels())))
 
 
+STAGE = re.compile(r"(layers?|stages?|blocks?|level|s)_?\d+")
+
+
 def _stages(body: nn.Module) -> list[list[nn.Module]]:
-    """Return the modules of the stem, then of each stage, by where the feature maps are taken."""
+    """Return the modules of the stem, then of each stage; none when the names do not tell."""
     children = dict(body.named_children())
     if "blocks" in children:  # EfficientNet and MobileNet: a stem, then numbered stages
         stem = [module for name, module in children.items() if name != "blocks"]
         return [stem, *([block] for block in children["blocks"].children())]
     stages: list[list[nn.Module]] = [[]]
     for name, module in children.items():
-        if name.startswith(("layer", "stages", "blocks")):
-            stages.append([module])
-        else:
-            stages[0].append(module)
-    return stages
+        if STAGE.fullmatch(name):
+            stages.append([])
+        stages[-1].append(module)
+    return stages if len(stages) > 1 else []

@@ -28,7 +28,8 @@ def load_weights(body: nn.Module, path: str | Path) -> None:
     style, translated = next(((style, t) for style, t in found if t is not None), ("", None))
     if translated is None:
         raise CheckpointError(
-            f"{path}: no known style of keys (first: {', '.join(list(weights)[:3])}); known are {', '.join(STYLES)}"
+            f"{path}: the keys (first: {', '.join(list(weights)[:3])}) are of another network, or of no known style; "
+            f"known are {', '.join(STYLES)}"
         )
     missing = [key for key in own if key not in translated and not key.endswith("num_batches_tracked")]
     wrong = [k for k in own if k in translated and own[k].shape != translated[k].shape]
