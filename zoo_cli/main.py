@@ -7,6 +7,7 @@ command that is asked for is imported. Plugins add commands through the hook ``z
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done; 1: done, and the answer is "no"; 2: an error, told in one line; 130: interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # a terminal without all letters shows a question mark, and goes on
     debug = "--debug" in arguments or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
     try:
         status = _run([a for a in arguments if a != "--debug"])
@@ -115,15 +118,10 @@ def _execute(command: Command, arguments: list[str]) -> int:
 
 
 def contributed() -> list[Command]:
-    """Return the commands that plugins add; those that are not a triple of strings are left out."""
+    """Return the commands that plugins add."""
     from zoo_core.plugins import plugins
 
-    return [
-        Command(*row, plugin=plugin.distribution)
-        for plugin in plugins()
-        for row in plugin.commands
-        if isinstance(row, tuple) and len(row) == 3 and all(isinstance(part, str) for part in row)
-    ]
+    return [Command(*command, plugin=plugin.distribution) for plugin in plugins() for command in plugin.commands]
 
 
 def find(name: str) -> Command:

@@ -85,6 +85,14 @@ def test_families_are_asked_when_nothing_else_fits(cli) -> None:
     assert [(row["name"], row["type"]) for row in rows] == [("exotic_small", "family")]
 
 
+def test_a_family_that_fails_is_told_and_harms_nobody(cli) -> None:
+    family = Family("backbone", "exotics", "nowhere:S", "nowhere:T", "nowhere:offers", "nowhere:names")
+    with contributed(family):
+        outcome = cli("list", "exotic_s*", "--json")
+    assert (outcome.status, outcome.out) == (0, "[]\n")
+    assert "zoo-cli: backbone 'exotics' of local 0 cannot be imported from nowhere:names" in outcome.err
+
+
 def test_nothing_found_is_said_with_the_nearest_name(cli) -> None:
     with contributed(*PARTS):
         outcome = cli("list", "qick_r18")

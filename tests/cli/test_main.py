@@ -118,6 +118,14 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_a_terminal_without_all_letters_is_no_error() -> None:
+    program = "import sys; from zoo_cli.main import main; sys.exit(main(['--help']))"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage: zoo-cli COMMAND [OPTION?]" in done.stdout
+
+
 def test_a_plugin_adds_a_command(cli, install) -> None:
     install("zoo-hello", COMMAND)
     assert cli("greet", "Ada").out == "hello Ada\n"

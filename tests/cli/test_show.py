@@ -47,9 +47,15 @@ def names() -> list[str]:
 PARTS = (
     Component("neck", "small_neck", f"{__name__}:SmallNeckSpec", f"{__name__}:SmallNeckSpec", "a small neck"),
     Recipe("detector", "whole", f"{__name__}:whole", "a whole detector"),
-    Component("sampler", "whole", f"{__name__}:WholeSpec", f"{__name__}:WholeSpec"),
+    Component("assembly", "whole", f"{__name__}:WholeSpec", f"{__name__}:WholeSpec"),
     Family(
-        "backbone", "exotics", f"{__name__}:InnerSpec", "nowhere:T", f"{__name__}:offers", f"{__name__}:names", "exotic ones"
+        "backbone",
+        "exotics",
+        f"{__name__}:SmallNeckSpec",
+        "nowhere:T",
+        f"{__name__}:offers",
+        f"{__name__}:names",
+        "exotic ones",
     ),
 )
 
@@ -103,9 +109,12 @@ def test_a_recipe_is_a_tree_of_its_settings(cli) -> None:
 def test_a_name_in_two_kinds_is_shown_twice(cli) -> None:
     out = cli("show", "whole").out
     assert "detector of local" in out
-    assert "sampler of local" in out
+    assert "assembly of local" in out
     assert "a part of 'zoo-cli list --kind neck'" in " ".join(out.split())
-    assert cli("show", "whole", "--json").err == "zoo-cli: error: 'whole' is a detector and a sampler; choose one with --kind\n"
+    assert (
+        cli("show", "whole", "--json").err
+        == "zoo-cli: error: 'whole' is several things: detector and assembly; choose one with --kind\n"
+    )
 
 
 def test_json(cli) -> None:
@@ -129,7 +138,7 @@ def test_a_name_of_a_family(cli) -> None:
     [
         ("smal_neck", "nothing is named 'smal_neck'; did you mean 'small_neck'?"),
         ("exotic_smal", "nothing is named 'exotic_smal'; did you mean 'exotic_small'?"),
-        ("zzzz", "nothing is named 'zzzz' ('zoo-cli list' shows all)"),
+        ("zzzz", "nothing is named 'zzzz' (zoo-cli list shows all)"),
     ],
 )
 def test_a_name_that_is_not_there(cli, name, message) -> None:

@@ -16,9 +16,10 @@ from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
+from zoo_cli.families import members
 from zoo_cli.parser import one_of
 from zoo_cli.table import table
-from zoo_core.contributions import KINDS, Family
+from zoo_core.contributions import KINDS
 from zoo_core.errors import nearest
 from zoo_core.plugins import plugins
 from zoo_core.registry import Entry, entries
@@ -94,17 +95,11 @@ def fits(row: Row, pattern: str | None) -> bool:
 
 
 def _of_families(pattern: str | None, kind: str | None) -> list[Row]:
-    """Return what families offer under a pattern that fits no registered name. They may import a whole library."""
-    if pattern is None:
-        return []
-    found: list[Row] = []
-    for entry in entries():
-        part = entry.contribution
-        if isinstance(part, Family) and kind in (None, part.kind):
-            origin = (entry.plugin.distribution, entry.plugin.version, part.summary)
-            offered = (Row(part.kind, name, "family", *origin) for name in entry.load(part.names)())
-            found += [row for row in offered if fits(row, pattern)]
-    return found
+    """Return what families offer under a pattern that fits no registered name."""
+    asked = [entry for entry in entries() if pattern is not None and kind in (None, entry.contribution.kind)]
+    found = [(family.contribution, family.plugin, name) for family, name in members(asked)]
+    offered = [Row(part.kind, name, "family", by.distribution, by.version, part.summary) for part, by, name in found]
+    return [row for row in offered if fits(row, pattern)]
 
 
 def _tell_broken() -> None:

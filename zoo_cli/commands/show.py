@@ -14,6 +14,7 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 from typing import Any
 
+from zoo_cli.families import members
 from zoo_cli.parser import one_of
 from zoo_core.contributions import KINDS, Family, Recipe
 from zoo_core.errors import AmbiguousNameError, UnknownNameError, nearest
@@ -33,8 +34,8 @@ def run(args: Namespace) -> int:
     found = [find(args.kind, args.name)] if args.kind else everywhere(args.name)
     if args.json:
         if len(found) > 1:
-            kinds = " and a ".join(entry.contribution.kind for entry in found)
-            raise AmbiguousNameError(f"'{args.name}' is a {kinds}; choose one with --kind")
+            kinds = " and ".join(entry.contribution.kind for entry in found)
+            raise AmbiguousNameError(f"'{args.name}' is several things: {kinds}; choose one with --kind")
         print(json.dumps(document(found[0], args.name), indent=2))
         return 0
     print("\n\n".join(page(entry, args.name) for entry in found))
@@ -47,30 +48,32 @@ def everywhere(name: str) -> list[Entry]:
     named = [e for e in registered if name in (e.contribution.name, e.qualified)]
     kinds = {e.contribution.kind for e in named if not isinstance(e.contribution, Family)}
     found = [find(kind, name) for kind in KINDS if kind in kinds] or named
-    families = [e for e in registered if isinstance(e.contribution, Family)]
-    found = found or [entry for entry in map(partial(_of_family, name), families) if entry]
+    families = {e.contribution.kind for e in registered if isinstance(e.contribution, Family)}
+    asked = [] if found else [kind for kind in KINDS if kind in families]
+    found += [entry for entry in map(partial(_in_family, name), asked) if entry]
     if not found:
-        names = [e.contribution.name for e in registered] + [n for f in families for n in f.load(_names(f))()]
-        hint = nearest(name, names) or " ('zoo-cli list' shows all)"
-        broken = "".join(f"; plugin {p.distribution} does not load: {p.error}" for p in plugins() if p.status == "broken")
-        raise UnknownNameError(f"nothing is named '{name}'{hint}{broken}")
+        names = [e.contribution.name for e in registered if not isinstance(e.contribution, Family)]
+        hint = nearest(name, names) or nearest(name, [member for _, member in members(registered)])
+        raise UnknownNameError(f"nothing is named '{name}'{hint or ' (zoo-cli list shows all)'}{_broken()}")
     return found
 
 
-def _names(family: Entry) -> str:
-    return family.contribution.names if isinstance(family.contribution, Family) else ""
-
-
-def _of_family(name: str, family: Entry) -> Entry | None:
+def _in_family(name: str, kind: str) -> Entry | None:
     try:
-        return find(family.contribution.kind, name)
+        return find(kind, name)
     except UnknownNameError:
         return None
+
+
+def _broken() -> str:
+    return "".join(f"; plugin {p.distribution} does not load: {p.error}" for p in plugins() if p.status == "broken")
 
 
 def document(entry: Entry, name: str) -> dict[str, Any]:
     """Return a contribution as JSON has it."""
     from zoo_cli.options import options
+    from zoo_core.recipes import resolve
+    from zoo_core.specs import spec_class
 
     part = entry.contribution
     about = {
@@ -83,21 +86,23 @@ def document(entry: Entry, name: str) -> dict[str, Any]:
         "target": part.target,
     }
     if isinstance(part, Recipe):
-        return about | {"spec": entry.spec().model_dump(mode="json")}
-    return about | {"options": [vars(option) for option in options(entry.spec())]}
+        return about | {"spec": resolve(entry.qualified).model_dump(mode="json")}
+    return about | {"options": [vars(option) for option in options(spec_class(entry))]}
 
 
 def page(entry: Entry, name: str) -> str:
     """Return a contribution as text."""
     from zoo_cli.options import settings, table_of_options
+    from zoo_core.recipes import resolve
+    from zoo_core.specs import spec_class
 
     part, plugin = entry.contribution, entry.plugin
     lines = [f"{name}: {part.summary}" if part.summary else name]
     lines += [f"{part.kind.replace('_', ' ')} of {plugin.distribution} {plugin.version} ({part.target})", ""]
     if isinstance(part, Recipe):
-        lines += settings(entry.spec())
+        lines += settings(resolve(entry.qualified))
         lines += ["", "Meanings in full: zoo-cli show TYPE. To change a setting, in training:"]
         lines += ["zoo-cli train … --set KEY=VALUE, where KEY has dots between its levels."]
     else:
-        lines += table_of_options(entry.spec())
+        lines += table_of_options(spec_class(entry))
     return "\n".join(lines)
