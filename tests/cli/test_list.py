@@ -120,9 +120,9 @@ def test_listing_imports_nothing_heavy() -> None:
 
 def test_listing_is_quick() -> None:
     command = [Path(sys.executable).with_name("zoo-cli"), "list"]
-    times = []
-    for _ in range(5):
+    times: list[float] = []
+    while len(times) < 20 and min(times, default=1.0) >= 0.2:  # a busy machine gets more tries
         start = time.perf_counter()
         subprocess.run(command, capture_output=True, check=True)
         times.append(time.perf_counter() - start)
-    assert min(times) < 0.2 * 2, f"zoo-cli list took {min(times):.2f} s at best; the aim is 0.2 s on a quiet machine"
+    assert min(times) < 0.2, f"zoo-cli list took {min(times):.2f} s at best"
