@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo_core.detectors.preprocess import KeepRatio, fit, round_up, scale_of
+from zoo_core.detectors.specs import KeepRatioSpec
+from zoo_core.errors import InputError
+from zoo_core.types import ANY_LABEL, Detections, Targets
+
+MEAN = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
+STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
+
+
+def picture(height: int, width: int, seed: int = 0) -> Tensor:
+    return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def targets_of(*boxes: list[float]) -> Targets:
+    return Targets(torch.tensor(boxes), torch.arange(len(boxes)))
+
+
+def test_the_sizes_of_a_wide_image() -> None:
+    assert fit((375, 1242), 1333, 800) == (402, 1333)
+    assert round_up((402, 1333), 32) == (416, 1344)
+    assert fit((1, 5000), 1333, 800) == (1, 1333)  # no side is less than 1
+    assert fit((480, 640), 1333, 800) == (800, 1067)
+    assert round_up((64, 65), 64) == (64, 128)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (90, 160), (31, 33)])
+def test_normalised_resized_and_padded(size: tuple[int, int]) -> None:
+    spec = KeepRatioSpec(long_side=100, short_side=64)
+    image = picture(*size)
+    batch = KeepRatio(spec)([image])
+    height, width = batch.sizes[0]
+    assert batch.original == (size,)
+    assert batch.padded == (round_up((height, width), 32),)
+    assert tuple(batch.tensor.shape[2:]) == batch.padded[0]
+    pixels = batch.tensor[0, :, :height, :width] * STD + MEAN
+    wanted = F.interpolate(image[None].float(), (height, width), mode="bilinear")[0]
+    assert (pixels - wanted).abs().max() < 1.01
+    assert not batch.tensor[0, :, height:].any()
+    assert not batch.tensor[0, :, :, width:].any()
+
+
+def test_an_image_of_the_right_size_is_only_normalised() -> None:
+    image = picture(60, 80)
+    batch = KeepRatio(KeepRatioSpec(long_side=80, short_side=60))([image])
+    torch.testing.assert_close(batch.tensor[0, :, :60, :80], (image.float() - MEAN) / STD)
+
+
+def test_a_batch_has_the_size_of_its_greatest_image() -> None:
+    spec = KeepRatioSpec(long_side=96, short_side=96)
+    batch = KeepRatio(spec)([picture(48, 96), picture(96, 40)], names=("wide.png", "high.png"))
+    assert batch.sizes == ((48, 96), (96, 40))
+    assert batch.padded == ((64, 96), (96, 64))
+    assert tuple(batch.tensor.shape) == (2, 3, 96, 96)
+    assert batch.targets is None
+    assert batch.names == ("wide.png", "high.png")
+
+
+def test_boxes_move_with_the_image_one_factor_per_axis() -> None:
+    batch = KeepRatio(KeepRatioSpec())([picture(375, 1242)], [targets_of([621, 37.5, 1242, 375])])
+    assert batch.targets is not None
+    torch.testing.assert_close(batch.targets[0].boxes, torch.tensor([[666.5, 40.2, 1333.0, 402.0]]))
+
+
+def test_targets_are_clipped_and_those_outside_left_out() -> None:
+    spec = KeepRatioSpec(long_side=100, short_side=100)
+    given = Targets(
+        torch.tensor([[-10.0, 10, 20, 60], [50, 10, 60, 20], [-30, 0, -10, 20], [5, 5, 5, 9]]),
+        torch.tensor([3, 2, 1, 0]),
+        torch.tensor([[40.0, 40, 90, 90], [60, 0, 70, 10]]),
+        torch.tensor([ANY_LABEL, 2]),
+    )
+    (found,) = KeepRatio(spec)([picture(50, 50)], [given]).targets or ()
+    assert found.boxes.tolist() == [[0, 20, 40, 100]]
+    assert found.labels.tolist() == [3]
+    assert found.ignored.tolist() == [[80, 80, 100, 100]]
+    assert found.ignored_labels.tolist() == [ANY_LABEL]
+    assert given.boxes[0, 0] == -10
+
+
+def test_no_targets_are_ordinary() -> None:
+    batch = KeepRatio(KeepRatioSpec(long_side=64, short_side=64))([picture(20, 30)] * 2, [Targets(), Targets()])
+    assert batch.targets is not None
+    assert [len(targets) for targets in batch.targets] == [0, 0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_restore_is_the_way_back(seed: int) -> None:
+    preprocess = KeepRatio(KeepRatioSpec(long_side=333, short_side=200))
+    sizes = [(75, 248), (310, 200), (1, 1)]
+    corners = [torch.rand(4, 2, 2, generator=torch.Generator().manual_seed(seed)).sort(dim=1).values for _ in sizes]
+    given = [(c * torch.tensor([w, h])).flatten(1) for c, (h, w) in zip(corners, sizes, strict=True)]
+    labels = torch.arange(4)
+    batch = preprocess([picture(*size) for size in sizes], [Targets(boxes, labels) for boxes in given])
+    assert batch.targets is not None
+    detections = [Detections(t.boxes, torch.rand(len(t)), t.labels) for t in batch.targets]
+    for found, wanted in zip(preprocess.restore(detections, batch), given, strict=True):
+        torch.testing.assert_close(found.boxes, wanted, rtol=1e-5, atol=1e-4)
+        assert torch.equal(found.labels, labels)
+
+
+def test_the_factors_keep_their_precision() -> None:
+    factors = scale_of((402, 1333), (375, 1242), torch.zeros(0, dtype=torch.float64)).tolist()
+    assert factors == [1333 / 1242, 402 / 375] * 2
+
+
+@pytest.mark.parametrize(
+    "image",
+    [torch.zeros(3, 4, 4), torch.zeros(4, 4, dtype=torch.uint8), torch.zeros(1, 4, 4, dtype=torch.uint8), picture(0, 4)],
+)
+def test_what_is_no_image(image: Tensor) -> None:
+    with pytest.raises(InputError, match=r"uint8 RGB of shape \(3, H, W\), not"):
+        KeepRatio(KeepRatioSpec())([image])
+
+
+def test_counts_that_do_not_fit() -> None:
+    with pytest.raises(InputError, match="at least one image"):
+        KeepRatio(KeepRatioSpec())([])
+    with pytest.raises(InputError, match="1 images with 2 targets"):
+        KeepRatio(KeepRatioSpec())([picture(4, 4)], [Targets(), Targets()])
+
+
+def test_it_can_be_sent_to_a_worker() -> None:
+    preprocess = pickle.loads(pickle.dumps(KeepRatio(KeepRatioSpec(long_side=64, short_side=64))))
+    assert preprocess([picture(20, 30)]).sizes == ((43, 64),)
+
+
+@pytest.mark.parametrize("options", [{"long_side": 10, "short_side": 20}, {"std": (1.0, 0.0, 1.0)}, {"pad_multiple": 0}])
+def test_options_that_make_no_sense(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        KeepRatioSpec.model_validate(options)
