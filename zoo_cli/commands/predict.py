@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zoo_core.detectors.detector import Detector
     from zoo_core.types import Detections, Targets
 
-OUT = Path("predictions")
+OUT = Path("runs/predictions")
 
 
 @dataclass(frozen=True)
