@@ -22,6 +22,8 @@ from zoo_cli.table import table, width
 from zoo_core.errors import InputError
 
 if TYPE_CHECKING:
+    from zoo_core.data.samples import DetectionData
+    from zoo_core.detectors.detector import Detector
     from zoo_core.engine.evaluate import Evaluation
 
 FIGURES = {
@@ -59,7 +61,7 @@ def run(args: Namespace) -> int:
     if args.results is not None and args.results.is_dir():
         raise InputError(f"--results {args.results} is a folder; give the name of a file")
     model = load(args.model)
-    data = read(args)
+    data = read_for(model, args)
     print(f"{args.model} on {summary(data)}", file=sys.stderr)
     with Progress("eval") as progress:
         options: dict[str, Any] = {"batch_size": args.batch_size, "workers": args.workers, "device": where}
@@ -72,6 +74,22 @@ def run(args: Namespace) -> int:
         return 0
     print("\n".join(report(found)))
     return 0
+
+
+def read_for(model: Detector, args: Namespace) -> DetectionData:
+    """Return the data with the classes that were asked for, or else with those that the model knows, as in its training."""
+    from zoo_core.engine.evaluate import match_classes
+
+    data = read(args)
+    if args.classes is not None:
+        return data
+    matched = set(match_classes(model.class_names, data.class_names)[0].tolist())
+    known = [name for label, name in enumerate(data.class_names) if label in matched]
+    if len(known) == len(data.class_names):
+        return data
+    print(f"on the model's classes ({', '.join(known)}); objects of others count as ignore regions", file=sys.stderr)
+    args.classes = known
+    return read(args)
 
 
 def report(found: Evaluation) -> list[str]:

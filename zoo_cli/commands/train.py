@@ -61,6 +61,7 @@ def run(args: Namespace) -> int:
     where = device(args.device)
     data = read(args, skip_bad=bool(args.skip_bad))
     out = args.out or Path("runs") / args.recipe.replace("/", "-")
+    torch.manual_seed(spec.seed)  # the weights that the model begins with
     model = create(args.recipe, class_names=data.class_names, **overrides)
     weights = sum(parameter.numel() for parameter in model.parameters())
     print(f"{args.recipe}: {weights / 1e6:.1f} million parameters, on {where}", file=sys.stderr)

@@ -115,7 +115,7 @@ class _Run:
         model, optimizer, loader = accelerator.prepare(self.model, self.optimizer, loader)
         log = Log(self.out, start) if accelerator.is_main_process else None
         per_epoch = spec.steps_per_epoch(len(self.data), accelerator.num_processes)
-        saved, step, skipped, clock = start, start, 0, time.perf_counter()
+        saved, step, skipped, clock, whole = start, start, 0, time.perf_counter(), True
         model.train()
         try:
             for loaded in loader:
@@ -128,9 +128,11 @@ class _Run:
                 accelerator.backward(objective)
                 if spec.clip is not None:
                     accelerator.clip_grad_norm_(model.parameters(), spec.clip)
+                whole = False
                 optimizer.step()
                 optimizer.zero_grad()
                 step += 1
+                whole = True
                 seconds, clock = time.perf_counter() - clock, time.perf_counter()
                 images = len(batch) * accelerator.num_processes
                 skipped += len(loaded.skipped)
@@ -144,7 +146,7 @@ class _Run:
                     self.save(step)
                     saved = step
         except KeyboardInterrupt:
-            if step > saved:
+            if whole and step > saved:  # not from the middle of an update
                 self.save(step)
             raise
         finally:

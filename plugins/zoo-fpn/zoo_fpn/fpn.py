@@ -28,9 +28,10 @@ class FPN(Neck):
         self.output = nn.ModuleDict({str(s): nn.Conv2d(spec.width, spec.width, 3, padding=1) for s in inputs})
         self.extra = [stride for stride in spec.strides if stride not in channels]
         self.channels = dict.fromkeys(spec.strides, spec.width)
-        for convolution in [*self.lateral.values(), *self.output.values()]:
-            nn.init.xavier_uniform_(convolution.weight)
-            nn.init.zeros_(convolution.bias)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Features) -> Features:
         """Return a map (N, width, H / stride, W / stride) for each stride."""

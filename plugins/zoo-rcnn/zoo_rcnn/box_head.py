@@ -42,7 +42,7 @@ class BoxHead(RoIHead):
         nn.init.normal_(self.classes.weight, std=0.01)
         nn.init.normal_(self.deltas.weight, std=0.001)
         for layer in (*self.shared, self.classes, self.deltas):
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)
 
     def forward(self, features: Features, rois: Tensor) -> tuple[Tensor, Tensor]:
         """Return class logits (R, K + 1) and box deltas (R, K, 4) of regions (R, 5): image index and xyxy."""

@@ -11,8 +11,8 @@ def faster_rcnn_r50_fpn() -> TwoStageSpec:
     """Faster R-CNN with ResNet-50 and FPN; the stem and the first stage are frozen, and so are all norm statistics."""
     return TwoStageSpec(
         num_classes=80,
-        backbone={"type": "resnet50", "frozen_stages": 2, "frozen_norm": True},  # type: ignore[arg-type]
-        neck={"type": "fpn", "width": 256, "strides": (4, 8, 16, 32, 64)},  # type: ignore[arg-type]
+        backbone={"type": "resnet50", "frozen_stages": 2, "frozen_norm": True},
+        neck={"type": "fpn", "width": 256, "strides": (4, 8, 16, 32, 64)},
         proposer=RPNSpec(),
         roi_head=BoxHeadSpec(),
     )
