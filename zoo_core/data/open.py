@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from zoo_core.data.format import DataFormat, chosen_split
 from zoo_core.data.samples import DetectionData, Skipped
-from zoo_core.errors import DataError
+from zoo_core.errors import DataError, ZooError
+from zoo_core.plugins import FOREIGN
 from zoo_core.registry import Entry, entries, find
-from zoo_core.specs import ComponentSpec
+from zoo_core.specs import ComponentSpec, spec_class, validate
 
 
 def open_data(
@@ -33,6 +34,7 @@ def open_data(
     Raises:
         DataError: nothing recognises the folder; no such split or class; a file that is missing or malformed.
         UnknownNameError: no such format.
+        BrokenPluginError: the format that is named does not work. One that is not named keeps nobody from the others.
     """
     name, reader = _recognised(path) if format is None else _named(format)
     if not reader.recognises(path):
@@ -44,27 +46,52 @@ def open_data(
 def _named(format: str | ComponentSpec) -> tuple[str, DataFormat]:  # noqa: A002
     name = format if isinstance(format, str) else format.type
     entry = find("data_format", name)
-    spec = entry.spec()() if isinstance(format, str) else format
-    return entry.contribution.name, entry.target()(spec)
+    return entry.contribution.name, _reader(entry, validate(spec_class(entry), {}) if isinstance(format, str) else format)
 
 
 def _recognised(path: str | Path) -> tuple[str, DataFormat]:
-    readers = list(_readers())
-    found = [(name, reader) for name, reader in readers if reader.recognises(path)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(name for name, _ in found)
-        raise DataError(f"the folder can be read as {names}; say which with --format", path)
-    if not Path(path).exists():
-        raise DataError("there is no such folder; 'toy' is the embedded data set", path)
-    expected = "".join(f"\n  {name}: {reader.looks_for}" for name, reader in readers)
-    raise DataError(f"no data set found here. What the formats look for:{expected}", path)
-
-
-def _readers() -> Iterator[tuple[str, DataFormat]]:
+    readers: dict[str, DataFormat] = {}
+    found: dict[str, DataFormat] = {}
+    failures: list[str] = []
     for entry in _formats():
-        yield entry.contribution.name, entry.target()(entry.spec()())
+        name = entry.qualified if entry.contribution.name in readers else entry.contribution.name
+        try:
+            readers[name] = reader = _reader(entry, validate(spec_class(entry), {}))
+            if _recognises(entry, reader, path):
+                found[name] = reader
+        except ZooError as error:  # it keeps nobody from the others
+            failures.append(f"{name} cannot be tried: {'; '.join(str(error).splitlines())}")
+    if len(found) == 1:
+        return found.popitem()
+    if found:
+        raise DataError(f"the folder can be read as {', '.join(found)}; say which with --format", path)
+    told = "".join(f"\n  {failure}" for failure in failures)
+    if not Path(path).exists():
+        raise DataError(f"there is no such folder; 'toy' is the embedded data set{told}", path)
+    expected = "".join(f"\n  {name}: {reader.looks_for}" for name, reader in readers.items())
+    raise DataError(f"no data set found here. What the formats look for:{expected}{told}", path)
+
+
+def _reader(entry: Entry, spec: ComponentSpec) -> DataFormat:
+    target = entry.target()
+    try:
+        reader: DataFormat = target(spec)
+    except ZooError:
+        raise
+    except FOREIGN as error:
+        raise entry.broken("cannot be built", error) from error
+    if isinstance(reader, DataFormat):
+        return reader
+    raise entry.broken(f"is a {type(reader).__name__}, which is no DataFormat")
+
+
+def _recognises(entry: Entry, reader: DataFormat, path: str | Path) -> bool:
+    try:
+        return bool(reader.recognises(path))
+    except ZooError:
+        raise
+    except FOREIGN as error:
+        raise entry.broken("fails in `recognises`", error) from error
 
 
 def _formats() -> list[Entry]:

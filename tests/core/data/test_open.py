@@ -13,9 +13,17 @@ from zoo_core.data.format import DataFormat
 from zoo_core.data.open import open_data
 from zoo_core.data.samples import DetectionData, Sample, SampleTable, Skipped
 from zoo_core.data.specs import ToySpec
-from zoo_core.errors import DataError, UnknownNameError
+from zoo_core.errors import BrokenPluginError, DataError, SpecError, UnknownNameError
 from zoo_core.registry import contributed, names
+from zoo_core.specs import ComponentSpec
 from zoo_core.types import Targets
+
+
+class NeedySpec(ComponentSpec):
+    """Options of which one has no default."""
+
+    type: str = "broken"
+    server: str
 
 
 class Everything(DataFormat):
@@ -44,6 +52,61 @@ def everything(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, module.__name__, module)
     with contributed(Component("data_format", "everything", "zoo_core.data.specs:CocoSpec", "everything_format:Everything")):
         yield
+
+
+class Failing(Everything):
+    def recognises(self, path: str | Path) -> bool:
+        raise RuntimeError("no such driver")
+
+
+class Unbuilt(Everything):
+    def __init__(self, spec: Any) -> None:
+        raise SystemExit("no licence")
+
+
+BROKEN = [
+    ("nowhere:Spec", "nowhere:Format", "cannot be imported from nowhere:Spec: ModuleNotFoundError: No module named 'nowhere'"),
+    ("zoo_core.data.specs:CocoSpec", "nowhere:Format", "cannot be imported from nowhere:Format: ModuleNotFoundError"),
+    ("zoo_core.data.specs:CocoSpec", "strange:Failing", "fails in `recognises`: RuntimeError: no such driver"),
+    ("zoo_core.data.specs:CocoSpec", "strange:Unbuilt", "cannot be built: SystemExit: no licence"),
+    ("zoo_core.data.specs:CocoSpec", "builtins:str", "is a str, which is no DataFormat"),
+    ("builtins:dict", "strange:Everything", "which is no subclass of ComponentSpec"),
+]
+
+
+@pytest.fixture
+def strange(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("strange")
+    vars(module).update(Everything=Everything, Failing=Failing, Unbuilt=Unbuilt, NeedySpec=NeedySpec)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+@pytest.mark.usefixtures("strange")
+@pytest.mark.parametrize(("spec", "target", "text"), BROKEN, ids=range(len(BROKEN)))
+def test_a_format_that_is_broken_harms_nobody(spec: str, target: str, text: str, kitti: Path, tmp_path: Path) -> None:
+    with contributed(Component("data_format", "broken", spec, target)):
+        assert open_data("toy", "val").format == "toy"
+        assert open_data(kitti, "train").format == "kitti"
+        for folder, told in ((tmp_path, "no data set found here."), (tmp_path / "none", "there is no such folder")):
+            with pytest.raises(DataError) as caught:
+                open_data(folder, "train")
+            assert str(caught.value).startswith(f"{folder}: {told}")
+            assert "\n  broken cannot be tried: data_format 'broken' of local 0 " in str(caught.value)
+            assert text in str(caught.value)
+        if "recognises" not in text:
+            with pytest.raises(BrokenPluginError, match="data_format 'broken' of local 0"):
+                open_data("toy", "train", format="broken")
+
+
+@pytest.mark.usefixtures("strange")
+def test_a_format_with_options_that_must_be_given(tmp_path: Path, kitti: Path) -> None:
+    with contributed(Component("data_format", "broken", "strange:NeedySpec", "strange:Everything")):
+        assert open_data(kitti, "train").format == "kitti"
+        with pytest.raises(DataError, match="\n  broken cannot be tried: server: is required"):
+            open_data(tmp_path, "train")
+        with pytest.raises(SpecError, match="server: is required"):
+            open_data(tmp_path, "val", format="broken")
+        assert open_data(tmp_path, "val", format=NeedySpec(server="here")).format == "everything"
 
 
 def test_the_formats_are_registered() -> None:
