@@ -180,8 +180,8 @@ class Folder:
 
     def file(self, name: str) -> Path:
         """Return the path of an image that exists and lies within the folder."""
-        parts = PurePosixPath(name).parts
-        if ".." in parts or PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute():
+        readings = (PurePosixPath(name), PureWindowsPath(name))  # whatever the machine takes for a separator or a drive
+        if any(".." in reading.parts or reading.anchor for reading in readings):
             raise DataError(f"the file name '{name}' points outside the folder of the images", self._document.path)
         path = self.path / name
         if name not in self._names and not path.is_file():

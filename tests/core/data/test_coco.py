@@ -179,7 +179,19 @@ def test_images_that_are_missing(write_coco: WriteCoco) -> None:
     assert message(root) == f"{root / 'annotations' / 'instances_train.json'}: {expected}"
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "/etc/secret.png", "C:\\secret.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret.png",
+        "a/../../b.png",
+        "/etc/secret.png",
+        "C:\\secret.png",
+        "..\\secret.png",
+        "a\\..\\..\\b.png",
+        "C:b.png",
+        "\\b.png",
+    ],
+)
 def test_a_file_name_that_points_outside(write_coco: WriteCoco, name: str) -> None:
     root = write_coco(change("images", 1, "file_name", to=name))
     expected = f"the file name '{name}' points outside the folder of the images"
