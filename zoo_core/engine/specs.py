@@ -28,7 +28,7 @@ class TrainSpec(Spec):
     augment: AugmentSpec = AugmentSpec()
     workers: NonNegativeInt = Field(1, description="processes that load images")
     precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision of the forward pass")
-    save_every: PositiveInt | None = Field(None, description="steps between checkpoints; by default once per epoch")
+    save_every: PositiveInt | None = Field(None, description="steps between checkpoints; by default an epoch, at least 100")
     keep: PositiveInt = Field(2, description="checkpoints that are kept")
     log_every: PositiveInt = Field(1, description="steps between lines of the log")
     skip_bad: bool = Field(False, description="leave out images that cannot be read, and count them")
@@ -40,3 +40,7 @@ class TrainSpec(Spec):
     def steps_per_epoch(self, images: int, processes: int = 1) -> int:
         """Return the number of steps in which every image is seen once."""
         return max(-(-images // (self.batch_size * processes)), 1)
+
+    def steps_per_checkpoint(self, images: int, processes: int = 1) -> int:
+        """Return the number of steps between checkpoints."""
+        return self.save_every or max(self.steps_per_epoch(images, processes), 100)

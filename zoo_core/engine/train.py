@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,12 +19,14 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor
 from torch.optim import Optimizer
 
 from zoo_core.data.loader import training_loader
 from zoo_core.data.samples import DetectionData
 from zoo_core.detectors.detector import Detector
-from zoo_core.engine.checkpoint import State, checkpoints, read_state, restore_checkpoint, save_checkpoint
+from zoo_core.engine.checkpoint import State, checkpoints, read_state, restore_checkpoint, save_checkpoint, sweep
 from zoo_core.engine.log import Log
 from zoo_core.engine.optim import make_optimizer, rate_at
 from zoo_core.engine.specs import TrainSpec
@@ -72,19 +75,21 @@ def train(
         DataError: an image that cannot be read, unless ``spec.skip_bad``.
     """
     if data.class_names != model.class_names:
-        raise InputError(f"the data has classes {data.class_names}, the model {model.class_names}")
+        raise InputError(
+            f"the data has the classes {', '.join(data.class_names)}, the model {', '.join(model.class_names)}; "
+            "create the model with class_names=data.class_names, or open the data with classes=model.class_names"
+        )
     if not len(data):
         raise TrainingError("the data set has no images")
     out = Path(out)
     accelerator = _accelerator(spec, device)
     model.to(accelerator.device)
-    optimizer = make_optimizer(model, spec)
-    start = _start(out, model, optimizer, spec, data, resume)
-    total = spec.total_steps(len(data), accelerator.num_processes)
+    run = _Run(accelerator, model, make_optimizer(model, spec), spec, data, out, on_step)
+    start = run.start(resume)
     loader = training_loader(
         *(data, model.preprocess),
         batch_size=spec.batch_size,
-        steps=total * accelerator.num_processes,
+        steps=run.total * accelerator.num_processes,
         start_step=start * accelerator.num_processes,
         seed=spec.seed,
         augment=spec.augment,
@@ -92,7 +97,6 @@ def train(
         skip_bad=spec.skip_bad,
         pin_memory=accelerator.device.type == "cuda",
     )
-    run = _Run(accelerator, model, optimizer, spec, data, out, total, on_step)
     return run.steps(loader, start)
 
 
@@ -106,15 +110,44 @@ class _Run:
     spec: TrainSpec
     data: DetectionData
     out: Path
-    total: int
     on_step: Callable[[Step], None] | None
+
+    @property
+    def total(self) -> int:
+        """The number of steps of the whole run."""
+        return self.spec.total_steps(len(self.data), self.accelerator.num_processes)
+
+    def start(self, resume: bool) -> int:
+        """Return the step to go on from, with the model and the optimiser put there."""
+        found = checkpoints(self.out)
+        if not found:
+            _make(self.out)
+            return 0
+        if not resume:
+            raise CheckpointError(f"{self.out} holds a run up to {found[-1].name}; go on with --resume, or give another --out")
+        sweep(self.out)
+        state = read_state(found[-1])
+        if changed := self._changed(state):
+            raise CheckpointError(f"{found[-1]} is of a run with other settings ({', '.join(changed)}); use another --out")
+        if state.step > self.total:
+            raise CheckpointError(f"{found[-1]} is already beyond the {self.total} steps that are asked for")
+        restore_checkpoint(found[-1], self.model, self.optimizer)
+        if state.scaler and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state.scaler)
+        return state.step
+
+    def _changed(self, state: State) -> list[str]:
+        now = self._state(state.step)
+        options = [key for key, value in now.options.items() if state.options.get(key) != value and key not in FREE_TO_CHANGE]
+        data = [f"data {key}" for key, value in now.data.items() if state.data.get(key) != value and key != "name"]
+        return options + data + (["number of processes"] if now.processes != state.processes else [])
 
     def steps(self, loader: Any, start: int) -> Path:
         """Run the steps from `start` on, and return the last checkpoint."""
         accelerator, spec = self.accelerator, self.spec
         model, optimizer, loader = accelerator.prepare(self.model, self.optimizer, loader)
         log = Log(self.out, start) if accelerator.is_main_process else None
-        per_epoch = spec.steps_per_epoch(len(self.data), accelerator.num_processes)
+        between = spec.steps_per_checkpoint(len(self.data), accelerator.num_processes)
         saved, step, skipped, clock, whole = start, start, 0, time.perf_counter(), True
         model.train()
         try:
@@ -123,11 +156,9 @@ class _Run:
                 torch.manual_seed(_seed(spec.seed, step, accelerator.process_index))
                 rate = _set_rate(optimizer, rate_at(step, self.total, spec))
                 losses: Losses = model(batch)
-                objective = torch.stack(list(losses.values())).sum()
-                values = _values(losses, step + 1, batch, self.out)
-                accelerator.backward(objective)
-                if spec.clip is not None:
-                    accelerator.clip_grad_norm_(model.parameters(), spec.clip)
+                accelerator.backward(torch.stack(list(losses.values())).sum())
+                norm = accelerator.clip_grad_norm_(model.parameters(), spec.clip or math.inf)
+                values = self._checked(losses, norm, step + 1, batch)
                 whole = False
                 optimizer.step()
                 optimizer.zero_grad()
@@ -142,7 +173,7 @@ class _Run:
                     log.write(**vars(done))
                 if self.on_step:
                     self.on_step(done)
-                if step % (spec.save_every or per_epoch) == 0 or step == self.total:
+                if step % between == 0 or step == self.total:
                     self.save(step)
                     saved = step
         except KeyboardInterrupt:
@@ -151,47 +182,80 @@ class _Run:
             raise
         finally:
             accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        accelerator.wait_for_everyone()
         return checkpoints(self.out)[-1]
+
+    def _checked(self, losses: Losses, norm: Tensor | None, step: int, batch: ImageBatch) -> dict[str, float]:
+        """Return the losses as numbers, their mean over the processes, in one copy from the device.
+
+        Raises:
+            TrainingError: one of them is not finite, or the gradient is not. All processes raise together.
+        """
+        parts = {name: loss.detach().float() for name, loss in losses.items()}
+        if norm is not None and self.spec.precision != "fp16":  # there the scaler skips such a step and tries a smaller scale
+            parts["the gradient"] = norm.detach().float().to(self.accelerator.device)
+        reduced = self.accelerator.reduce(torch.stack(list(parts.values())), "mean")
+        values = dict(zip(parts, reduced.tolist(), strict=True))
+        bad = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise TrainingError(self._stopped(step, bad, batch))
+        return {name: values[name] for name in losses}
+
+    def _stopped(self, step: int, bad: list[str], batch: ImageBatch) -> str:
+        found = checkpoints(self.out)
+        last = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
+        return (
+            f"step {step}: {', '.join(bad)} in {', '.join(batch.names)}; stopped before it reached the weights; {last}. "
+            "A lower learning rate or gradient clipping (--set train.clip=10) is the usual cure"
+        )
+
+    def _state(self, step: int) -> State:
+        scaler = self.accelerator.scaler
+        return State(
+            step=step,
+            processes=self.accelerator.num_processes,
+            options=self.spec.model_dump(mode="json"),
+            data=_facts(self.data),
+            versions=_versions(),
+            scaler={} if scaler is None else scaler.state_dict(),
+        )
 
     def save(self, step: int) -> None:
         """Write a checkpoint, once for all processes."""
         if self.accelerator.is_main_process:
-            state = State(step=step, options=self.spec.model_dump(mode="json"), data=_facts(self.data), versions=_versions())
-            save_checkpoint(self.out, self.model, self.optimizer, state, self.spec.keep)
-        self.accelerator.wait_for_everyone()
-
-
-def _accelerator(spec: TrainSpec, device: str | None) -> Accelerator:
-    """Return an accelerator; what an earlier run in this process chose is forgotten, but for its process group."""
-    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    if device is not None and device.startswith("cuda:"):
-        torch.cuda.set_device(device)  # accelerate takes the current one
-    return Accelerator(mixed_precision=spec.precision, cpu=device == "cpu")
+            save_checkpoint(self.out, self.model, self.optimizer, self._state(step), self.spec.keep)
 
 
 FREE_TO_CHANGE = {"epochs", "steps", "workers", "save_every", "keep", "log_every"}
-"""Options that a resumed run may have otherwise: they change no number, or extend the run."""
+"""Options that a resumed run may have otherwise. With another length, the rates from there on are those of that length."""
 
 
-def _start(out: Path, model: Detector, optimizer: Optimizer, spec: TrainSpec, data: DetectionData, resume: bool) -> int:
-    """Return the step to go on from, with the model and the optimiser put there."""
-    found = checkpoints(out)
-    if not found or not resume:
-        if found:
-            raise CheckpointError(f"{out} holds a run up to {found[-1].name}; go on with --resume, or give another --out")
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"cannot write to {out}: {error.strerror or error}") from error
-        return 0
-    state = read_state(found[-1])
-    options = spec.model_dump(mode="json")
-    changed = [k for k, v in options.items() if state.options.get(k) != v and k not in FREE_TO_CHANGE]
-    changed += [f"data {k}" for k, v in _facts(data).items() if state.data.get(k) != v]
-    if changed:
-        raise CheckpointError(f"{found[-1]} is of a run with other settings ({', '.join(changed)}); use another --out")
-    restore_checkpoint(found[-1], model, optimizer)
-    return state.step
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot write to {out}: {error.strerror or error}") from error
+
+
+def _accelerator(spec: TrainSpec, device: str | None) -> Accelerator:
+    """Return an accelerator for the device, whatever an earlier run in this process has chosen."""
+    kind = None if device is None else torch.device(device).type
+    if kind not in (None, "cpu", "cuda"):
+        raise InputError(f"training runs on cpu or cuda, not on '{device}'")
+    if kind == "cuda" and device != "cuda":
+        torch.cuda.set_device(device)  # accelerate takes the current one
+    options: dict[str, Any] = {
+        "mixed_precision": spec.precision,
+        "cpu": kind == "cpu",
+        # A level that no head looks at leaves parameters without a gradient.
+        "kwargs_handlers": [DistributedDataParallelKwargs(find_unused_parameters=True)],
+    }
+    with suppress(ValueError):  # another precision than before
+        accelerator = Accelerator(**options)
+        if kind in (None, accelerator.device.type):
+            return accelerator
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    return Accelerator(**options)
 
 
 def _seed(seed: int, step: int, process: int) -> int:
@@ -203,21 +267,6 @@ def _set_rate(optimizer: Optimizer, rate: float) -> float:
     for group in optimizer.param_groups:
         group["lr"] = rate
     return rate
-
-
-def _values(losses: Losses, step: int, batch: ImageBatch, out: Path) -> dict[str, float]:
-    """Return the losses as numbers, in one copy from the device. Raises `TrainingError` if one is not finite."""
-    values = dict(zip(losses, torch.stack([loss.detach().float() for loss in losses.values()]).tolist(), strict=True))
-    bad = [name for name, value in values.items() if not math.isfinite(value)]
-    if bad:
-        found = checkpoints(out)
-        last = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
-        raise TrainingError(
-            f"step {step}: loss {', '.join(f'{name} = {values[name]}' for name in bad)} in {', '.join(batch.names)}; "
-            f"stopped before it reached the weights; {last}. A lower learning rate or gradient clipping "
-            "(--set train.clip=10) is the usual cure"
-        )
-    return values
 
 
 def _facts(data: DetectionData) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from zoo_core.types import Size
@@ -10,8 +11,9 @@ from zoo_core.types import Size
 def clip(boxes: Tensor, size: Size) -> Tensor:
     """Return boxes (…, 4) clipped to an image of (height, width)."""
     height, width = size
-    limits = boxes.new_tensor([width, height, width, height])
-    return boxes.clamp(min=0).minimum(limits)
+    # Numbers as arguments, not as a tensor, which would have to be copied to the device.
+    x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
+    return torch.stack([x, y], dim=-1).flatten(-2)
 
 
 def areas(boxes: Tensor) -> Tensor:

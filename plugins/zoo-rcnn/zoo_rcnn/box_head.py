@@ -105,7 +105,4 @@ class BoxHead(RoIHead):
 
 def as_rois(boxes: Sequence[Tensor]) -> Tensor:
     """Return the boxes of all images as regions (R, 5): the image's index in the batch, then xyxy."""
-    counts = torch.tensor([len(b) for b in boxes], device=boxes[0].device)
-    index = torch.arange(len(boxes), device=boxes[0].device).repeat_interleave(counts)
-    joined = torch.cat(list(boxes))
-    return torch.cat([index[:, None].to(joined), joined], dim=1)
+    return torch.cat([torch.cat([b.new_full((len(b), 1), k), b], dim=1) for k, b in enumerate(boxes)])

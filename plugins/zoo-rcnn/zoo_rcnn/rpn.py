@@ -45,6 +45,8 @@ class RPN(DenseHead[RPNOutput]):
         self.sampler: Sampler = build_part("sampler", spec.sampler)
         self.coder = DeltaCoder(spec.std)
         self.per_cell = len(spec.scales) * len(spec.ratios)
+        for stride in self.strides:  # buffers go to the device with the weights; they are no part of what is saved
+            self.register_buffer(f"base_{stride}", base_anchors(stride, spec.scales, spec.ratios), persistent=False)
         incoming = widths.pop()
         width = spec.width or incoming
         self.conv = nn.Conv2d(incoming, width, 3, padding=1)
@@ -62,8 +64,7 @@ class RPN(DenseHead[RPNOutput]):
             count, _, height, width = hidden.shape
             logits[stride] = self.objectness(hidden).permute(0, 2, 3, 1).reshape(count, -1)
             deltas[stride] = self.deltas(hidden).permute(0, 2, 3, 1).reshape(count, -1, 4)
-            base = base_anchors(stride, self.spec.scales, self.spec.ratios).to(hidden.device)
-            anchors[stride] = grid_anchors(base, (height, width), stride)
+            anchors[stride] = grid_anchors(self.get_buffer(f"base_{stride}"), (height, width), stride)
             shapes[stride] = (height, width)
         return RPNOutput(logits, deltas, anchors, shapes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,13 @@ from zoo_core.interfaces import Backbone
 from zoo_core.types import Features
 from zoo_timm.specs import TimmSpec
 from zoo_timm.weights import load_weights
+
+log = logging.getLogger(__name__)
+FROZEN_AT_RANDOM = (
+    "backbone '%s' is new, so its weights are random, and part of it is frozen. To train it, give it weights: "
+    "backbone.pretrained=true (from the Hub) or backbone.weights=FILE; "
+    "or train all of it: backbone.frozen_stages=0 backbone.frozen_norm=false"
+)
 
 
 class TimmBackbone(Backbone):
@@ -76,14 +84,19 @@ class TimmBackbone(Backbone):
         if self.spec.weights is not None:
             load_weights(self.body, self.spec.weights)
         elif self.spec.pretrained:
-            try:
-                source = _create(self.name, pretrained=True, out_indices=_indices(self.body))
-            except Exception as error:  # whatever the Hub's client raises
-                raise CheckpointError(
-                    f"cannot fetch the ImageNet weights of '{self.name}': {error}. "
-                    "Give a file instead: backbone={'weights': 'FILE'}, or pretrained=False"
-                ) from error
-            self.body.load_state_dict(source.state_dict())
+            self._fetch()
+        elif self.spec.frozen_stages or self.spec.frozen_norm:
+            log.warning(FROZEN_AT_RANDOM, self.name)
+
+    def _fetch(self) -> None:
+        try:
+            source = _create(self.name, pretrained=True, out_indices=_indices(self.body))
+        except Exception as error:  # whatever the Hub's client raises
+            raise CheckpointError(
+                f"cannot fetch the ImageNet weights of '{self.name}': {error}. "
+                "Give a file instead: backbone={'weights': 'FILE'}, or pretrained=False"
+            ) from error
+        self.body.load_state_dict(source.state_dict())
 
 
 ANY_SIZE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.core.stubs import component
 from zoo_core import hub
 from zoo_core.build import create
 from zoo_core.data.open import open_data
@@ -23,8 +27,11 @@ from zoo_core.engine.checkpoint import checkpoints
 from zoo_core.engine.specs import TrainSpec
 from zoo_core.engine.train import Step, train
 from zoo_core.errors import CheckpointError, DataError, InputError, TrainingError
+from zoo_core.registry import contributed
+from zoo_core.specs import ComponentSpec
+from zoo_core.types import Assignment
 
-pytestmark = pytest.mark.usefixtures("stubs")
+ROOT = Path(__file__).resolve().parents[3]
 QUICK: dict[str, Any] = {"learning_rate": 0.01, "workers": 0, "save_every": 2, "augment": {"scale": (0.8, 1.2)}}
 
 
@@ -33,9 +40,32 @@ def data() -> DetectionData:
     return open_data("toy", "train", format=ToySpec(train=5, val=2))
 
 
+class DiceSpec(ComponentSpec):
+    type: str = "dice"
+
+
+class Dice:
+    """A sampler that takes half of the background by chance: what it takes decides on the numbers."""
+
+    def __init__(self, spec: DiceSpec) -> None:
+        pass
+
+    def __call__(self, assignment: Assignment, generator: torch.Generator | None = None) -> Assignment:
+        background = assignment.background()
+        ignored = assignment.ignored.clone()
+        ignored[background[torch.rand(len(background), generator=generator) < 0.5]] = True
+        return Assignment(assignment.priors, assignment.targets, ignored)
+
+
+@pytest.fixture(autouse=True)
+def dice(stubs: None) -> Iterator[None]:
+    with contributed(component("sampler", "dice", DiceSpec, Dice), distribution="dice"):
+        yield
+
+
 def new_model(seed: int = 0) -> Detector:
     torch.manual_seed(seed)
-    return create("plain_two_stage", class_names=("circle", "square", "triangle"))
+    return create("plain_two_stage", class_names=("circle", "square", "triangle"), proposer={"sampler": "dice"})
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -110,10 +140,39 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(d
     with pytest.raises(TrainingError) as raised:
         train(model, data, TrainSpec(steps=9, **QUICK), tmp_path, device="cpu", on_step=poison)
     text = str(raised.value)
-    assert text.startswith("step 4: loss roi_head.classes = nan")
-    assert re.search(r"roi_head.boxes = nan in [1-5], [1-5]; stopped before it reached the weights", text)
+    assert text.startswith("step 4: roi_head.classes = nan, ")
+    assert re.search(r" = nan in [1-5], [1-5]; stopped before it reached the weights", text)
     assert "the last good checkpoint is " + str(tmp_path / "step-0000002") in text
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path).values())
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_as_well(data: DetectionData, tmp_path: Path) -> None:
+    model = new_model()
+
+    def poison(done: Step) -> None:
+        if done.step == 3:
+            next(model.parameters()).register_hook(lambda gradient: gradient * float("inf"))
+
+    with pytest.raises(TrainingError, match=r"step 4: the gradient = (nan|inf) in .*stopped before it reached the weights"):
+        train(model, data, TrainSpec(steps=9, **QUICK), tmp_path, device="cpu", on_step=poison)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_an_interrupt_in_the_middle_of_an_update_saves_nothing_of_it(
+    data: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine, calls = torch.optim.SGD.step, []
+
+    def interrupted(self: torch.optim.SGD, closure: None = None) -> None:
+        calls.append(0)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        genuine(self, closure)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(new_model(), data, TrainSpec(steps=9, **QUICK), tmp_path, device="cpu")
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-0000002"]
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(data: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,11 +198,66 @@ def test_resuming_with_other_settings_is_refused_by_name(data: DetectionData, tm
     fewer = replace(data, samples=[data[0], data[1]])
     with pytest.raises(CheckpointError, match=r"other settings \(data images\)"):
         train(new_model(), fewer, TrainSpec(steps=4, **QUICK), tmp_path, resume=True, device="cpu")
-    wider = create("plain_two_stage_wide", class_names=data.class_names)
+    wider = create("plain_two_stage_wide", class_names=data.class_names, proposer={"sampler": "dice"})
     with pytest.raises(CheckpointError, match=r"other options \(neck\)"):
         train(wider, data, TrainSpec(steps=4, **QUICK), tmp_path, resume=True, device="cpu")
     with pytest.raises(CheckpointError, match="go on with --resume, or give another --out"):
         train(new_model(), data, TrainSpec(steps=4, **QUICK), tmp_path, device="cpu")
+
+
+def test_a_run_that_is_further_than_asked_for_says_so(data: DetectionData, tmp_path: Path) -> None:
+    train(new_model(), data, TrainSpec(steps=4, **QUICK), tmp_path, device="cpu")
+    with pytest.raises(CheckpointError, match="already beyond the 2 steps"):
+        train(new_model(), data, TrainSpec(steps=2, **QUICK), tmp_path, resume=True, device="cpu")
+
+
+def test_what_a_kill_has_left_is_swept_up(data: DetectionData, tmp_path: Path) -> None:
+    train(new_model(), data, TrainSpec(steps=2, **QUICK), tmp_path, device="cpu")
+    (tmp_path / ".step-0000003.abcd1234.tmp").mkdir()
+    train(new_model(), data, TrainSpec(steps=3, **QUICK), tmp_path, resume=True, device="cpu")
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.parametrize("device", ["mps", "meta"])
+def test_devices_that_cannot_train(data: DetectionData, tmp_path: Path, device: str) -> None:
+    with pytest.raises(InputError, match=f"training runs on cpu or cuda, not on '{device}'"):
+        train(new_model(), data, TrainSpec(steps=1, **QUICK), tmp_path, device=device)
+
+
+@pytest.mark.slow
+def test_two_processes_keep_the_same_weights(tmp_path: Path) -> None:
+    program = tmp_path / "two.py"
+    program.write_text(TWO_PROCESSES)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, str(program), str(tmp_path / "run")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    sums = [line for line in done.stdout.splitlines() if line.startswith("sum ")]
+    assert len(sums) == 2
+    assert len(set(sums)) == 1
+    assert len(logged(tmp_path / "run")) == 2
+    assert [path.name for path in checkpoints(tmp_path / "run")] == ["step-0000002"]
+
+
+TWO_PROCESSES = """
+import sys, torch
+from tests.core.stubs import STUBS
+from zoo_core.build import create
+from zoo_core.data.open import open_data
+from zoo_core.data.specs import ToySpec
+from zoo_core.engine.specs import TrainSpec
+from zoo_core.engine.train import train
+from zoo_core.registry import contributed
+
+with contributed(*STUBS):
+    torch.manual_seed(0)
+    data = open_data("toy", "train", format=ToySpec(train=8, val=1))
+    model = create("plain_two_stage", class_names=data.class_names)
+    train(model, data, TrainSpec(steps=2, workers=0), sys.argv[1], device="cpu")
+    print("sum", sum(parameter.double().abs().sum().item() for parameter in model.parameters()), flush=True)
+"""
 
 
 def test_a_finished_run_is_not_run_again(data: DetectionData, tmp_path: Path) -> None:
@@ -172,7 +286,7 @@ def test_a_bad_image_stops_the_run_or_is_counted(data: DetectionData, tmp_path: 
 
 def test_mistakes_before_the_first_step(data: DetectionData, tmp_path: Path) -> None:
     spec = TrainSpec(steps=1, **QUICK)
-    with pytest.raises(InputError, match="the data has classes"):
+    with pytest.raises(InputError, match=r"the model a, b, c; create the model with class_names=data.class_names"):
         train(create("plain_two_stage", class_names=("a", "b", "c")), data, spec, tmp_path, device="cpu")
     with pytest.raises(TrainingError, match="no images"):
         train(new_model(), replace(data, samples=[]), spec, tmp_path, device="cpu")
