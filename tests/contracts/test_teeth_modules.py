@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -103,6 +104,26 @@ class NeedsPairs(Blocks):
         return super().forward(images)
 
 
+class PromisesNothing(Blocks):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.channels = [4, 8]
+
+
+class Locked(Blocks):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.lock = threading.Lock()
+
+
+class SinglePrecision(Blocks):
+    def forward(self, images):
+        return {
+            s: (map_ @ torch.eye(map_.shape[-1])).to(torch.float32) / (map_.dtype == torch.float32)
+            for s, map_ in super().forward(images).items()
+        }
+
+
 class ExtraState(Blocks):
     def get_extra_state(self):
         return {"anything": 1}
@@ -153,6 +174,9 @@ def test_backbone_with_a_frozen_part(target: type, message: str) -> None:
         (NoBackbone, "made from its spec: NoBackbone is no subclass of Backbone"),
         (NeedsPairs, "a batch of one: RuntimeError: expected more than one image"),
         (ExtraState, "_extra_state is no tensor"),
+        (PromisesNothing, "`channels` must give a width for each stride, both whole numbers; it is [4, 8]"),
+        (Locked, "a deep copy: TypeError: cannot pickle"),
+        (SinglePrecision, "autocast to bfloat16: the map of stride 8 is not finite"),
     ],
 )
 def test_backbone(target: type, message: str) -> None:

@@ -144,6 +144,7 @@ def test_a_family_is_asked_only_for_a_name_found_nowhere_else() -> None:
         assert find("neck", "local/exotic_small").contribution == EXOTIC
         assert asked == ["exotic_small"] * 2
         assert unknown("neck", "other/exotic_small") == ("no neck named 'other/exotic_small'; did you mean 'exotic_small'?")
+        assert not [name for name in asked if "/" in name], "another distribution's is not asked for"
         assert unknown("neck", "exotic_smal") == "no neck named 'exotic_smal'; did you mean 'exotic_small'?"
         assert "no neck named 'exotics'" in unknown("neck", "exotics"), "a family's own name is none of a part"
         asked.clear()
