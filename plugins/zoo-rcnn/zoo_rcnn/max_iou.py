@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ class MaxIoU:
 
     With `low_quality`, a target also takes *all* priors that overlap it exactly as much as the best one does, if that is
     at least `least_low_quality`; a later target overrules an earlier one. With `ignore`, priors in ignored regions take no
-    part in this. The result does not depend on the memory budget: the priors are looked at in chunks, twice more when
+    part in this. The result does not depend on the memory budget: the priors are looked at in chunks, and once more when
     low-quality matches are wanted.
     """
 
@@ -40,43 +40,53 @@ class MaxIoU:
             return Assignment(nothing, nothing, torch.zeros(len(priors), dtype=torch.bool, device=priors.device))
         spec = self.spec
         low, high = (0.0, spec.negative) if isinstance(spec.negative, float) else spec.negative
-        best, owner = self._best(priors, boxes)
+        overlaps = Overlaps(boxes, self._chunks(priors, len(boxes)))
+        parts = [(matrix.max(dim=0), matrix.amax(dim=1)) for _, matrix in overlaps]
+        best = torch.cat([prior.values for prior, _ in parts])  # (A,)
+        owner = torch.cat([prior.indices for prior, _ in parts])
         positive = best >= spec.positive
         if spec.low_quality:
-            rescued, rescuer = self._low_quality(priors, boxes)
-            owner = torch.where(rescued, rescuer, owner)
-            positive |= rescued
+            target, prior = self._low_quality(overlaps, torch.stack([peak for _, peak in parts]).amax(dim=0))
+            rescuer = torch.full_like(owner, -1).scatter_reduce(0, prior, target, "amax")  # the last one
+            owner = torch.where(rescuer >= 0, rescuer, owner)
+            positive |= rescuer >= 0
         chosen = positive.nonzero().squeeze(1)
         return Assignment(chosen, owner[chosen], ~(positive | (best >= low) & (best < high)))
 
-    def _chunks(self, priors: Tensor, boxes: int) -> Iterator[slice]:
-        step = max(self.spec.budget_mib * 2**20 // (4 * FLOATS_PER_PAIR * max(boxes, 1)), 1)
-        for start in range(0, len(priors), step):
-            yield slice(start, start + step)
+    def _chunks(self, priors: Tensor, boxes: int) -> Sequence[Tensor]:
+        return torch.split(priors, max(self.spec.budget_mib * 2**20 // (4 * FLOATS_PER_PAIR * boxes), 1))
 
-    def _best(self, priors: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each prior's greatest overlap (A,) and with which target (A,)."""
-        parts = [iou(boxes, priors[chunk]).max(dim=0) for chunk in self._chunks(priors, len(boxes))]
-        return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
-
-    def _low_quality(self, priors: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return which priors (A,) are a target's best, and the last such target (A,)."""
-        chunks = list(self._chunks(priors, len(boxes)))
-        peaks = [iou(boxes, priors[chunk]).max(dim=1) for chunk in chunks]
-        best, where = torch.stack([peak.values for peak in peaks]).max(dim=0)  # (G,)
-        enough = best >= self.spec.least_low_quality
-        rank = torch.arange(1, len(boxes) + 1, device=boxes.device)
+    def _low_quality(self, overlaps: Overlaps, best: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pairs of a target (P,) and a prior (P,) with its `best` (G,) overlap."""
+        enough = (best >= self.spec.least_low_quality) & (best > 0)
+        wanted = torch.where(enough, best, 2.0)[:, None]  # no overlap reaches 2
+        pairs = [((matrix == wanted).nonzero(), start) for start, matrix in overlaps]
+        target = torch.cat([pair[:, 0] for pair, _ in pairs])
+        prior = torch.cat([pair[:, 1] + start for pair, start in pairs])
         if self.spec.all_ties:
-            wanted = torch.where(enough, best, 2.0)[:, None]  # no overlap reaches 2
-            last = torch.cat([((iou(boxes, priors[c]) == wanted) * rank[:, None]).amax(dim=0) for c in chunks])
-        else:
-            first = torch.stack([peak.indices + c.start for peak, c in zip(peaks, chunks, strict=True)])[where, rank - 1]
-            last = rank.new_zeros(len(priors)).scatter_reduce(0, first[enough], rank[enough], "amax")
-        return last > 0, last - 1
+            return target, prior
+        first = torch.full_like(wanted[:, 0], torch.iinfo(torch.int64).max, dtype=torch.int64)
+        first = first.scatter_reduce(0, target, prior, "amin")
+        return target[prior == first[target]], prior[prior == first[target]]
 
     def _ignored_share(self, priors: Tensor, regions: Tensor) -> Tensor:
         """Return the greatest share (A,) of each prior that lies in one region, or of one region that lies in the prior."""
         chunks = self._chunks(priors, len(regions))
         if self.spec.ignore_share_of == "prior":
-            return torch.cat([iof(priors[chunk], regions).amax(dim=1) for chunk in chunks])
-        return torch.cat([iof(regions, priors[chunk]).amax(dim=0) for chunk in chunks])
+            return torch.cat([iof(chunk, regions).amax(dim=1) for chunk in chunks])
+        return torch.cat([iof(regions, chunk).amax(dim=0) for chunk in chunks])
+
+
+class Overlaps:
+    """The overlaps (G, chunk) of boxes with priors, chunk by chunk; kept for the next time when there is but one chunk."""
+
+    def __init__(self, boxes: Tensor, chunks: Sequence[Tensor]) -> None:
+        self.boxes, self.chunks = boxes, chunks
+        self.kept = iou(boxes, chunks[0]) if len(chunks) == 1 else None
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield the index of each chunk's first prior, and the overlaps."""
+        start = 0
+        for chunk in self.chunks:
+            yield start, iou(self.boxes, chunk) if self.kept is None else self.kept
+            start += len(chunk)
