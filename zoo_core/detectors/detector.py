@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, overload
 
 import torch
@@ -14,6 +15,19 @@ from zoo_core.errors import InputError
 from zoo_core.images import ImageSource, as_image
 from zoo_core.interfaces import Backbone, Neck, Preprocess
 from zoo_core.types import Detections, Features, ImageBatch, Losses, Targets
+
+
+@contextmanager
+def inference(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, without gradients, for a block; then each of its parts has its own mode again."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, mode in modes.items():  # not `train(mode)`: a part may have been given a mode of its own
+            module.training = mode
 
 
 class Detector(nn.Module, ABC):
@@ -75,6 +89,9 @@ class Detector(nn.Module, ABC):
             if targets is not None:
                 raise InputError("a ready ImageBatch holds its own targets; give them to `preprocess`")
             return images.to(self.device)
+        one: Any = images
+        if isinstance(one, Tensor) and one.ndim == 3:
+            raise InputError("forward takes several images; for one write model([image])")
         given = list(images) if isinstance(images, Iterable) else [images]
         strange = [image for image in given if not isinstance(image, Tensor)]
         if strange:
@@ -113,14 +130,9 @@ class Detector(nn.Module, ABC):
             raise InputError(f"batch_size must be 1 or more, not {batch_size}")
         several = isinstance(images, Sequence) and not isinstance(images, str)
         sources: list[ImageSource] = list(images) if several else [images]  # type: ignore[arg-type,list-item]
-        mode = self.training
-        self.eval()
         found: list[Detections] = []
-        try:
-            with torch.inference_mode():
-                for start in range(0, len(sources), batch_size):
-                    loaded = [as_image(source) for source in sources[start : start + batch_size]]
-                    found += [detections.to("cpu").above(score) for detections in self(loaded)]
-        finally:
-            self.train(mode)
+        with inference(self):
+            for start in range(0, len(sources), batch_size):
+                loaded = [as_image(source) for source in sources[start : start + batch_size]]
+                found += [detections.to("cpu").above(score) for detections in self(loaded)]
         return found

@@ -113,7 +113,8 @@ BOX = (5.0, 5.0, 30.0, 30.0)
         ([image(), None], None, "forward takes tensors, not a NoneType"),
         ([np.zeros((4, 4, 3), np.uint8)], None, "forward takes tensors, not a ndarray"),
         ([], None, "a batch needs at least one image"),
-        (image(), None, "an image must be uint8 RGB of shape (3, H, W), not torch.uint8 of (40, 60)"),
+        (image(), None, "forward takes several images; for one write model([image])"),
+        (image()[0], None, "an image must be uint8 RGB of shape (3, H, W), not torch.uint8 of (60,)"),
         ([image().float()], None, "an image must be uint8 RGB of shape (3, H, W), not torch.float32 of (3, 40, 60)"),
         ([image()[:, :0]], None, "an image must be uint8 RGB of shape (3, H, W), not torch.uint8 of (3, 0, 60)"),
         ([image()], [], "1 images with 0 targets"),
@@ -210,11 +211,26 @@ def test_predict_evaluates_and_leaves_the_mode_as_it_was() -> None:
     assert not same(detector.train()([image()]), detector.eval()([image()]))
 
 
+def test_predict_leaves_the_mode_of_each_part_as_it_was() -> None:
+    detector = made().train()
+    detector.backbone.eval()
+    detector.predict(image())
+    assert (detector.training, detector.backbone.training) == (True, False)
+    detector.eval().backbone.train()
+    detector.predict(image())
+    assert (detector.training, detector.backbone.training) == (False, True)
+
+
 def test_predict_leaves_the_mode_as_it_was_after_an_error() -> None:
     detector = made().train()
     with pytest.raises(InputError):
         detector.predict(image().float())
     assert detector.training
+
+
+def test_a_tensor_of_several_images_is_several_images() -> None:
+    detector, images = made(), torch.stack([image(seed=k) for k in range(2)])
+    assert same(detector(images), detector(list(images)))
 
 
 @pytest.mark.parametrize(
