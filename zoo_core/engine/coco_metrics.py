@@ -48,8 +48,9 @@ class COCOMetrics:
 def coco_metrics(data: DetectionData, detections: Sequence[Detections]) -> COCOMetrics:
     """Return COCO's figures for detections on a data set.
 
-    The figures are those that pycocotools gives for the data set's own COCO file, to the last bit. Ignored regions are crowds:
-    detections in them are neither right nor wrong. A region for `ANY_LABEL` is a crowd of each class.
+    Ignored regions are crowds: detections in them are neither right nor wrong. The figures are those that pycocotools gives for
+    the data set's own COCO file, to the last bit, where all its classes count. Objects of classes that do not count are regions
+    for `ANY_LABEL`, crowds of each class; pycocotools would leave them out, and take a detection on one for wrong.
 
     Args:
         data: the data set.

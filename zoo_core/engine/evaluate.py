@@ -15,11 +15,11 @@ from torchvision.ops import box_iou
 
 from zoo_core.data.loader import evaluation_loader
 from zoo_core.data.samples import DetectionData
-from zoo_core.detectors.detector import Detector
+from zoo_core.detectors.detector import Detector, inference
 from zoo_core.engine.coco_metrics import coco_metrics
 from zoo_core.engine.voc_metrics import voc_metrics
 from zoo_core.errors import InputError
-from zoo_core.types import Detections
+from zoo_core.types import ANY_LABEL, Detections
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def evaluate(
     labels, notes = match_classes(model.class_names, data.class_names)
     raw = [Detections()] * len(data)
     start, done = time.perf_counter(), 0
-    with _inference(model, device):
+    with _on(model, device), inference(model):
         for batch, indices in evaluation_loader(data, model.preprocess, batch_size=batch_size, workers=workers):
             for index, found in zip(indices, model(batch), strict=True):
                 raw[index] = found.to("cpu")
@@ -113,8 +113,19 @@ def measure(
         for c, v in zip(coco.per_class, voc.per_class, strict=True)
     ]
     metrics = {**coco.figures, "voc_mAP50": voc.mean_ap}
+    notes = [*notes, *_ignored(data)]
     reasons = explain(data, detections) if (metrics["AP"] or 0.0) < 0.0005 else []
     return Evaluation(metrics, rows, len(data), seconds, list(detections), (*notes, *reasons))
+
+
+def _ignored(data: DetectionData) -> list[str]:
+    count = sum(int((sample.targets.ignored_labels == ANY_LABEL).sum()) for sample in data)
+    if not count:
+        return []
+    return [
+        f"{count} regions (objects of other classes, or marked as not to count) are ignored for every class: a detection that "
+        "lies in one is neither right nor wrong, so figures may be higher than those of a tool that leaves such objects out"
+    ]
 
 
 def match_classes(model: Sequence[str], data: Sequence[str]) -> tuple[Tensor, list[str]]:
@@ -216,18 +227,14 @@ def _fit(data: DetectionData, detections: Sequence[Detections]) -> tuple[int, fl
 
 
 @contextmanager
-def _inference(model: Detector, device: torch.device | str | None) -> Iterator[None]:
-    modes, home = {module: module.training for module in model.modules()}, model.device
+def _on(model: Detector, device: torch.device | str | None) -> Iterator[None]:
+    home = model.device
     try:
-        model.eval()
         if device is not None:
             model.to(device)
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         model.to(home)
-        for module, mode in modes.items():  # not `train(mode)`: frozen parts have a mode of their own
-            module.training = mode
 
 
 def _finite(found: Detections) -> Detections:

@@ -1,4 +1,4 @@
-"""Results as they leave the program: files in COCO's form, written wholly or not at all, and a table for the terminal."""
+"""Results as they leave the program: files in COCO's form, written wholly or not at all."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from zoo_core.data.samples import DetectionData
 from zoo_core.errors import InputError
 from zoo_core.types import Detections
-
-if TYPE_CHECKING:
-    from rich.console import Group
-
-    from zoo_core.engine.evaluate import Evaluation
 
 
 def check_detections(data: DetectionData, detections: Sequence[Detections]) -> None:
@@ -93,38 +88,3 @@ def _umask() -> int:
 def write_coco_results(data: DetectionData, detections: Sequence[Detections], path: Path | str) -> Path:
     """Write `coco_results` to a JSON file, wholly or not at all, and return its path."""
     return write_json(coco_results(data, detections), path)
-
-
-def evaluation_table(evaluation: Evaluation) -> Group:
-    """Return a table by class, the figures over all classes, and the notes, for ``rich``'s ``console.print``."""
-    from rich.console import Group
-    from rich.markup import escape
-    from rich.table import Table
-    from rich.text import Text
-
-    columns = ("AP", "AP50", "AP75", "AR100", "voc_AP50")
-    table = Table(box=None, pad_edge=False, show_footer=True, header_style="bold", footer_style="bold")
-    table.add_column("class", "all", overflow="ellipsis", no_wrap=True, max_width=28)
-    for name in ("objects", "detections"):
-        table.add_column(name, str(sum(row[name] for row in evaluation.per_class)), justify="right")
-    for name in columns:
-        value = evaluation.metrics["voc_mAP50" if name == "voc_AP50" else name]
-        table.add_column(name.replace("voc_AP50", "VOC50"), _shown(value), justify="right")
-    for row in evaluation.per_class:
-        table.add_row(
-            escape(row["name"]), str(row["objects"]), str(row["detections"]), *(_shown(row[name]) for name in columns)
-        )
-
-    metrics = evaluation.metrics
-    lines = [
-        "  ".join(f"{name} {_shown(metrics[name])}" for name in names)
-        for names in (("APs", "APm", "APl"), ("ARs", "ARm", "ARl"), ("AR1", "AR10"))
-    ]
-    speed = f"{evaluation.images / evaluation.seconds:.1f} a second" if evaluation.seconds else ""
-    lines.append(f"{evaluation.images} images, {evaluation.seconds:.1f} s, {speed}" if speed else f"{evaluation.images} images")
-    notes = [Text(f"note: {note}", style="yellow") for note in evaluation.notes]
-    return Group(table, Text("\n".join(["", *lines])), *notes)
-
-
-def _shown(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

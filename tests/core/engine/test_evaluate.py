@@ -1,23 +1,19 @@
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 from zoo_core.data.samples import DetectionData, Sample
 from zoo_core.detectors.detector import Detector
-from zoo_core.engine.evaluate import Evaluation, evaluate, explain, match_classes, measure
-from zoo_core.engine.results import evaluation_table
+from zoo_core.engine.evaluate import evaluate, explain, match_classes, measure
 from zoo_core.errors import DataError, InputError
-from zoo_core.types import Detections, ImageBatch, Losses, Targets
+from zoo_core.types import ANY_LABEL, Detections, ImageBatch, Losses, Targets
 
 
 class Plain:
@@ -52,9 +48,6 @@ class Oracle(Detector):
         assert torch.is_inference_mode_enabled()
         self.asked.append(batch.names)
         return [self.answers.get(name, Detections()) for name in batch.names]
-
-
-FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "voc_mAP50")
 
 
 def found(*rows: tuple[float, float, float, float, float, int]) -> Detections:
@@ -208,35 +201,12 @@ def test_what_is_not_finite_does_not_count() -> None:
     assert len(evaluation.detections[0]) == 1
 
 
-def shown(evaluation: Evaluation) -> list[str]:
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(evaluation_table(evaluation))
-    return console.export_text().splitlines()
-
-
-def row(name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "objects": 12345,
-        "detections": 100000,
-        "AP": 0.5,
-        "AP50": None,
-        "AP75": 1.0,
-        "AR100": 0,
-        "voc_AP50": 0.25,
-    }
-
-
-def test_table_fits_80_columns() -> None:
-    evaluation = Evaluation(
-        dict.fromkeys(FIGURES, 0.123), [row("x" * 60), row("[b]cat")], 10, 2.0, [], ("a note with [brackets]", "word " * 40)
-    )
-    lines = shown(evaluation)
-    assert max(map(len, lines)) <= 80
-    text = "\n".join(lines)
-    assert "[b]cat" in text
-    assert "xxx…" in text
-    assert "100000  0.500      –  1.000  0.000  0.250" in text
-    assert "10 images, 2.0 s, 5.0 a second" in text
-    assert "note: a note with [brackets]" in text
-    assert lines[3].split() == ["all", "24690", "200000", *["0.123"] * 5]
+def test_regions_that_are_ignored_for_every_class_are_told() -> None:
+    crowd = Targets(CAT.boxes, CAT.labels, torch.tensor([[60.0, 60, 90, 90]]), torch.tensor([1]))
+    assert measure(dataset(crowd), [found((0, 0, 50, 50, 0.9, 0))]).notes == (), "a crowd of one class is COCO's own affair"
+    anything = Targets(CAT.boxes, CAT.labels, crowd.ignored, torch.tensor([ANY_LABEL]))
+    evaluation = measure(dataset(anything), [found((60, 60, 90, 90, 0.95, 0), (0, 0, 50, 50, 0.9, 0))], notes=["first"])
+    assert evaluation.metrics["AP"] == pytest.approx(1.0)
+    assert evaluation.notes[0] == "first"
+    (note,) = evaluation.to_json()["notes"][1:]
+    assert note.startswith("1 regions (objects of other classes, or marked as not to count) are ignored for every class: ")
