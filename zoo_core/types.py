@@ -6,7 +6,7 @@ for the background. Feature maps are keyed by stride.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -88,7 +88,7 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """What was found in one image, best first.
+    """What was found in one image, best first. An index or a slice gives `Detections` again, and so does iteration, one by one.
 
     Attributes:
         boxes: (N, 4) float, xyxy.
@@ -108,8 +108,14 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, index: Tensor | slice) -> Detections:
+    def __getitem__(self, index: Tensor | slice | int) -> Detections:
+        if not isinstance(index, Tensor | slice):
+            place = range(len(self))[index]  # raises IndexError; a negative one counts from the end
+            index = slice(place, place + 1)
         return Detections(self.boxes[index], self.scores[index], self.labels[index])
+
+    def __iter__(self) -> Iterator[Detections]:
+        return (self[place] for place in range(len(self)))
 
     def above(self, score: float) -> Detections:
         """Return those whose score is greater than `score`."""

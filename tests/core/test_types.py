@@ -86,6 +86,17 @@ def test_detections_are_chosen_by_index_and_by_score() -> None:
     assert len(found.above(0.0)) == 2
 
 
+def test_detections_are_taken_and_gone_through_one_by_one() -> None:
+    found = Detections(BOXES, torch.tensor([0.9, 0.5]), LABELS)
+    assert [(len(one), one.labels.tolist()) for one in found] == [(1, [1]), (1, [0])]
+    for index in (1, -1, np.int64(1)):
+        assert torch.equal(found[index].boxes, BOXES[1:])
+    for index in (2, -3):
+        with pytest.raises(IndexError):
+            found[index]
+    assert list(Detections()) == []
+
+
 def test_the_nouns_are_moved_whole() -> None:
     targets = Targets(BOXES, LABELS, BOXES, LABELS).to("meta")
     assert {value.device.type for value in (targets.boxes, targets.labels, targets.ignored, targets.ignored_labels)} == {"meta"}
