@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zoo_cli.main import BUILT_IN, Command
 from zoo_cli.parser import Parser
-from zoo_core.contributions import KINDS, Recipe
+from zoo_core.contributions import KINDS, Family, Recipe
 from zoo_core.registry import Entry, entries
 
 DOCS = Path(__file__).resolve().parent
@@ -49,14 +49,14 @@ def _dedented(examples: str) -> str:
 def recipes() -> str:
     """Return the page of what the distributions of this repository offer."""
     ours = {"zoo-core", *(path.name for path in (DOCS.parent / "plugins").iterdir())}
-    found = [entry for entry in entries() if entry.plugin.distribution in ours]
+    found = sorted((e for e in entries() if e.plugin.distribution in ours), key=lambda entry: entry.contribution.name)
     parts = [
         NOTE,
         "# Recipes and parts",
         "A recipe is a complete detector; its parts can be replaced by any other of their kind.",
     ]
     for kind in KINDS:
-        rows = sorted(_entry(entry) for entry in found if entry.contribution.kind == kind)
+        rows = [_entry(entry) for entry in found if entry.contribution.kind == kind]
         if rows:
             parts += [f"## {kind}", "| name | from | what it is |\n|---|---|---|\n" + "\n".join(rows)]
     return "\n\n".join(parts) + "\n"
@@ -65,7 +65,8 @@ def recipes() -> str:
 def _entry(entry: Entry) -> str:
     part = entry.contribution
     what = part.summary or (f"a {part.kind} recipe" if isinstance(part, Recipe) else "")
-    return f"| `{part.name}` | {entry.plugin.distribution} | {what} |"
+    name = f"(any {part.name} name)" if isinstance(part, Family) else f"`{part.name}`"
+    return f"| {name} | {entry.plugin.distribution} | {what} |"
 
 
 SHOWN = re.compile(r"<!-- file: (\S+) -->\n(?:\n```\w*\n.*?\n```\n)?", re.DOTALL)

@@ -86,9 +86,19 @@ def names(kind: str) -> list[str]:
     return sorted({contribution.name for contribution in found if not isinstance(contribution, Family)})
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Return the names of the recipes that `zoo.create` takes, sorted; `pattern` may hold shell wildcards."""
-    return fnmatch.filter(names("detector"), pattern)
+def fits(name: str, pattern: str) -> bool:
+    """Say whether a name holds `pattern`, or fits it where it has wildcards (``*``, ``?``, ``[abc]``); case does not matter."""
+    name, pattern = name.lower(), pattern.lower()
+    return fnmatch.fnmatchcase(name, pattern) if any(sign in pattern for sign in "*?[") else pattern in name
+
+
+def list_models(pattern: str = "") -> list[str]:
+    """Return the names of the recipes that `zoo.create` takes, sorted.
+
+    Args:
+        pattern: a part of the name, such as "rcnn", or a pattern for all of it, such as ``"*r50*"``.
+    """
+    return [name for name in names("detector") if fits(name, pattern)]
 
 
 def find(kind: str, name: str) -> Entry:

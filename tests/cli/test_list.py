@@ -68,6 +68,7 @@ def test_json_is_one_document(cli) -> None:
             "distribution": "local",
             "version": "0",
             "summary": "Quick detector with ResNet-18",
+            "family": False,
         }
     ]
 
@@ -82,7 +83,16 @@ def test_families_are_asked_when_nothing_else_fits(cli) -> None:
     family = Family("backbone", "exotics", "nowhere:S", "nowhere:T", f"{__name__}:offers", f"{__name__}:names")
     with contributed(family):
         rows = json.loads(cli("list", "exotic_s*", "--json").out)
-    assert [(row["name"], row["type"]) for row in rows] == [("exotic_small", "family")]
+    assert [(row["name"], row["type"], row["family"]) for row in rows] == [("exotic_small", "component", False)]
+
+
+def test_a_family_does_not_look_like_one_of_its_parts(cli) -> None:
+    family = Family("backbone", "exotics", "nowhere:S", "nowhere:T", f"{__name__}:offers", f"{__name__}:names", "odd ones")
+    with contributed(family):
+        assert cli("list", "exotics").out == "backbone\n  (any exotics name)  local  odd ones\n"
+        (row,) = json.loads(cli("list", "exotics", "--json").out)
+        assert "did you mean" not in cli("list", "exoticz").err
+    assert (row["name"], row["type"], row["family"]) == ("exotics", "family", True)
 
 
 def test_a_family_that_fails_is_told_and_harms_nobody(cli) -> None:

@@ -130,7 +130,15 @@ def test_json(cli) -> None:
 
 def test_a_name_of_a_family(cli) -> None:
     assert cli("show", "exotic_small").out.startswith("exotic_small: exotic ones\nbackbone of local 0")
-    assert cli("show", "exotics").out.startswith("exotics: exotic ones\n")
+    assert json.loads(cli("show", "exotic_small", "--json").out)["family"] is False
+
+
+def test_a_family_itself(cli) -> None:
+    out = cli("show", "exotics").out
+    assert out.startswith("exotics: exotic ones\n")
+    assert "none of which is called 'exotics'" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert json.loads(cli("show", "local/exotics", "--json").out)["family"] is True
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,9 @@ def test_models_by_pattern() -> None:
     with contributed(*STUBS):
         assert list_models() == ["plain_one_stage", "plain_two_stage", "plain_two_stage_wide"]
         assert list_models("*two*") == ["plain_two_stage", "plain_two_stage_wide"]
+        assert list_models("two") == list_models("TWO_stage") == ["plain_two_stage", "plain_two_stage_wide"]
+        assert list_models("plain_two_*") == ["plain_two_stage", "plain_two_stage_wide"]
+        assert list_models("two_*") == [], "a pattern is for all of the name"
         assert list_models("zzz") == []
 
 

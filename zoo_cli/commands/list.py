@@ -14,20 +14,19 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from dataclasses import dataclass
-from fnmatch import fnmatch
 
 from zoo_cli.families import members
 from zoo_cli.parser import one_of
 from zoo_cli.table import table
-from zoo_core.contributions import KINDS
+from zoo_core.contributions import KINDS, Family
 from zoo_core.errors import nearest
 from zoo_core.plugins import plugins
-from zoo_core.registry import Entry, entries
+from zoo_core.registry import Entry, entries, fits
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the list."""
+    """One line of the list. With `family`, its name is that of a family of parts, and none of them is called so."""
 
     kind: str
     name: str
@@ -35,6 +34,7 @@ class Row:
     distribution: str
     version: str
     summary: str
+    family: bool = False
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -47,13 +47,13 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print the list."""
     everything = [row for row in rows() if args.kind in (None, row.kind)]
-    found = [row for row in everything if fits(row, args.pattern)] or _of_families(args.pattern, args.kind)
+    found = [row for row in everything if chosen(row, args.pattern)] or _of_families(args.pattern, args.kind)
     if args.json:
         print(json.dumps([vars(row) for row in found], indent=2))
     elif found:
         print("\n".join(lines(found)))
     if not found:
-        hint = nearest(args.pattern or "", [row.name for row in everything])
+        hint = nearest(args.pattern or "", [row.name for row in everything if not row.family])
         print(f"zoo-cli: nothing {'of that name' if args.pattern else 'of that kind'} is installed{hint}", file=sys.stderr)
     _tell_broken()
     return 0
@@ -69,7 +69,10 @@ def rows() -> list[Row]:
 
 def lines(found: list[Row]) -> list[str]:
     """Return the rows as text, under a heading for each kind."""
-    aligned = table(("", "", ""), [(f"  {row.name}", row.distribution, row.summary) for row in found])[1:]
+    names = [f"(any {row.name} name)" if row.family else row.name for row in found]
+    aligned = table(
+        ("", "", ""), [(f"  {name}", row.distribution, row.summary) for row, name in zip(found, names, strict=True)]
+    )[1:]
     text: list[str] = []
     for before, row, line in zip([None, *found], found, aligned, strict=False):
         if before is None or before.kind != row.kind:
@@ -81,25 +84,21 @@ def lines(found: list[Row]) -> list[str]:
 def _row(entry: Entry, qualified: bool) -> Row:
     part, plugin = entry.contribution, entry.plugin
     name = entry.qualified if qualified else part.name
-    return Row(part.kind, name, type(part).__name__.lower(), plugin.distribution, plugin.version, part.summary)
+    what = type(part).__name__.lower()
+    return Row(part.kind, name, what, plugin.distribution, plugin.version, part.summary, isinstance(part, Family))
 
 
-def fits(row: Row, pattern: str | None) -> bool:
-    """Say whether a name holds `pattern`, or fits it when it has wildcards."""
-    if pattern is None:
-        return True
-    names = (row.name.lower(), f"{row.distribution}/{row.name}".lower())
-    if any(sign in pattern for sign in "*?["):
-        return any(fnmatch(name, pattern.lower()) for name in names)
-    return any(pattern.lower() in name for name in names)
+def chosen(row: Row, pattern: str | None) -> bool:
+    """Say whether a name, or ``distribution/name``, fits `pattern`."""
+    return pattern is None or fits(row.name, pattern) or fits(f"{row.distribution}/{row.name}", pattern)
 
 
 def _of_families(pattern: str | None, kind: str | None) -> list[Row]:
     """Return what families offer under a pattern that fits no registered name."""
     asked = [entry for entry in entries() if pattern is not None and kind in (None, entry.contribution.kind)]
     found = [(family.contribution, family.plugin, name) for family, name in members(asked)]
-    offered = [Row(part.kind, name, "family", by.distribution, by.version, part.summary) for part, by, name in found]
-    return [row for row in offered if fits(row, pattern)]
+    offered = [Row(part.kind, name, "component", by.distribution, by.version, part.summary) for part, by, name in found]
+    return [row for row in offered if chosen(row, pattern)]
 
 
 def _tell_broken() -> None:

@@ -84,10 +84,16 @@ def document(entry: Entry, name: str) -> dict[str, Any]:
         "distribution": entry.plugin.distribution,
         "version": entry.plugin.version,
         "target": part.target,
+        "family": _is_family(entry, name),
     }
     if isinstance(part, Recipe):
         return about | {"spec": resolve(entry.qualified).model_dump(mode="json")}
     return about | {"options": [vars(option) for option in options(spec_class(entry))]}
+
+
+def _is_family(entry: Entry, name: str) -> bool:
+    """Say whether a name is that of a family itself, which none of its parts has."""
+    return isinstance(entry.contribution, Family) and name in (entry.contribution.name, entry.qualified)
 
 
 def page(entry: Entry, name: str) -> str:
@@ -99,6 +105,9 @@ def page(entry: Entry, name: str) -> str:
     part, plugin = entry.contribution, entry.plugin
     lines = [f"{name}: {part.summary}" if part.summary else name]
     lines += [f"{part.kind.replace('_', ' ')} of {plugin.distribution} {plugin.version} ({part.target})", ""]
+    if _is_family(entry, name):
+        lines += [f"A family of parts, none of which is called '{name}'."]
+        lines += ["'zoo-cli list PATTERN' finds their names. All have these options:", ""]
     if isinstance(part, Recipe):
         lines += settings(resolve(entry.qualified))
         lines += ["", "Meanings in full: zoo-cli show TYPE. To change a setting, in training:"]
