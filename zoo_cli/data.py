@@ -6,14 +6,18 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
+from zoo_cli.processes import is_main
 from zoo_core.errors import InputError
 
 if TYPE_CHECKING:
     from zoo_core.data.samples import DetectionData
 
 
-def add_data(parser: ArgumentParser, split: str, required: bool = True) -> None:
-    """Declare the options of a data set, of which `split` is read by default."""
+NOT_READ = "boxes that cannot be used and images that are missing"
+
+
+def add_data(parser: ArgumentParser, split: str, required: bool = True, skipped: str = NOT_READ) -> None:
+    """Declare the options of a data set, of which `split` is read by default; `skipped` is what ``--skip-bad`` leaves out."""
     group = parser.add_argument_group("data")
     group.add_argument("--data", required=required, metavar="PATH", help="folder of the data set; 'toy' for drawn pictures")
     group.add_argument("--split", default=split, metavar="NAME", help=f"which part of it (default: {split})")
@@ -21,6 +25,7 @@ def add_data(parser: ArgumentParser, split: str, required: bool = True) -> None:
         "--format", metavar="NAME", help="its format, where it is not recognised: 'zoo-cli list --kind data_format'"
     )
     group.add_argument("--classes", type=names, metavar="A,B", help="the classes that count, with commas (default: all)")
+    group.add_argument("--skip-bad", action="store_true", default=None, help=f"leave out {skipped}, and count them")
 
 
 def add_device(parser: ArgumentParser) -> None:
@@ -50,12 +55,12 @@ def natural(text: str) -> int:
     return int(text)
 
 
-def read(args: Namespace, skip_bad: bool = False) -> DetectionData:
+def read(args: Namespace) -> DetectionData:
     """Return the data set that the options name, and say on standard error what was left out."""
     from zoo_core.data.open import open_data
 
-    data = open_data(args.data, args.split, format=args.format, classes=args.classes, skip_bad=skip_bad)
-    if data.skipped.count:
+    data = open_data(args.data, args.split, format=args.format, classes=args.classes, skip_bad=bool(args.skip_bad))
+    if data.skipped.count and is_main():
         print(f"zoo-cli: left out {data.skipped.count} that cannot be used, such as", file=sys.stderr)
         print("".join(f"  {message}\n" for message in data.skipped.messages), end="", file=sys.stderr)
     return data
@@ -74,10 +79,18 @@ def device(name: str | None) -> str:
 
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
+    cure = "leave out --device, or write --device cpu"
     try:
         kind = torch.device(name).type
     except RuntimeError:
-        raise InputError(f"no device '{name}'; write cpu, cuda or cuda:1") from None
+        kind = "meta"
+    if kind == "meta":  # no device at all, or one that holds no numbers
+        raise InputError(f"no device '{name}'; write cpu, cuda or cuda:1")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError("there is no CUDA device that PyTorch can use here; leave out --device, or write --device cpu")
+        raise InputError(f"there is no CUDA device that PyTorch can use here; {cure}")
+    try:
+        torch.empty(0, device=name)
+    except Exception as error:  # each kind of device has its own way to say no
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"the device '{name}' cannot be used here ({reason}); {cure}") from error
     return name

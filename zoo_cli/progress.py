@@ -14,15 +14,16 @@ SECONDS = 10.0
 
 
 class Progress:
-    """Shows progress while its ``with`` block lasts."""
+    """Shows progress while its ``with`` block lasts, unless it is to be `silent`."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, silent: bool = False) -> None:
         self.title = title
+        self.silent = silent
         self._bar: Any = None
         self._last = 0.0
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self.silent:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
@@ -49,6 +50,6 @@ class Progress:
         """Say that `done` of `total` are done; `detail` is a few words more."""
         if self._bar:
             self._bar.update(self._task, completed=done, total=total, detail=detail)
-        elif done == total or time.monotonic() - self._last >= SECONDS:
+        elif not self.silent and (done == total or time.monotonic() - self._last >= SECONDS):
             self._last = time.monotonic()
             print(f"{self.title} {done}/{total}{'  ' + detail if detail else ''}", file=sys.stderr, flush=True)

@@ -38,7 +38,7 @@ def test_a_run_says_where_it_went(cli, tmp_path) -> None:
     assert outcome.status == 0
     assert outcome.out == f"trained: {tmp_path}/run/step-0000001\n"
     assert "toy train: 128 images" in outcome.err
-    assert "3 classes (circle, square, triangle); 1 steps of 1" in outcome.err
+    assert "3 classes (circle, square, triangle); 1 step of 1\n" in outcome.err
     assert "train 1/1  loss " in outcome.err
 
 
@@ -84,6 +84,9 @@ def test_all_mistakes_at_once_before_anything_is_read(cli) -> None:
         (("train", RECIPE, "--data", "toy", "--classes", "circel"), "no class 'circel' in this data; did you mean 'circle'?"),
         (("train", RECIPE, "--data", "toy", "--format", "cocoo"), "no data format named 'cocoo'; did you mean 'coco'?"),
         (("train", RECIPE, "--data", "toy", "--device", "gpu"), "no device 'gpu'; write cpu, cuda or cuda:1"),
+        (("train", RECIPE, "--data", "toy", "--device", "meta"), "no device 'meta'; write cpu, cuda or cuda:1"),
+        (("train", RECIPE, "--data", "toy", "--device", "xla"), "the device 'xla' cannot be used here ("),
+        (("eval", "nowhere", "--data", "toy", "--device", "ipu:7"), "; leave out --device, or write --device cpu"),
         (("train", RECIPE, "--data", "toy", "--set", "train=3"), "train: expected train.OPTION=VALUE"),
         (("train", RECIPE, "--data", "toy", "--steps", "0"), "argument --steps: '0' is not a whole number above zero"),
         (("train", RECIPE, "--data", "toy", "--steps", "1", "--epochs", "1"), "not allowed with argument --steps"),
@@ -107,18 +110,67 @@ def test_mistakes(cli, tmp_path, monkeypatch, arguments, message) -> None:
     assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
 
 
+def test_a_cuda_device_that_is_not_there_is_told(cli, monkeypatch, tmp_path) -> None:
+    import torch
+
+    def empty(*_: object, device: str) -> None:
+        raise torch.AcceleratorError("CUDA error: invalid device ordinal\nGPU device may be out of range")
+
+    monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.chdir(tmp_path)
+    assert cli("train", RECIPE, "--data", "toy", "--device", "cuda:7").err == (
+        "zoo-cli: error: the device 'cuda:7' cannot be used here (CUDA error: invalid device ordinal); "
+        "leave out --device, or write --device cpu\n"
+    )
+
+
+@pytest.mark.parametrize(("rank", "talks"), [("0", True), ("1", False)])
+def test_of_several_processes_one_talks(cli, monkeypatch, tmp_path, rank, talks) -> None:
+    def trained(model: object, data: object, spec: object, out: Path, *, on_step: Callable, **_: object) -> Path:
+        on_step(engine.Step(1, 1, 0, {}, 1.0, 0.1, 1.0, 0))
+        return out / "step-0000001"
+
+    monkeypatch.setattr(engine, "train", trained)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", rank)
+    outcome = cli(*TRAIN, "--epochs", "1", "--out", tmp_path / "run")
+    assert (outcome.status, bool(outcome.out), bool(outcome.err)) == (0, talks, talks)
+    assert ("32 steps of 1 images in each of 4 processes" in outcome.err) == talks
+
+
+LINE = "Car 0.00 0 1.55 10 20 {} 50 1 1 1 1 1 1 0\n"
+
+
+def test_bad_boxes_are_left_out_on_demand_wherever_data_is_read(cli, trained, tmp_path, monkeypatch) -> None:
+    for folder in ("image_2", "label_2"):
+        (tmp_path / "kitti/training" / folder).mkdir(parents=True)
+    Image.new("RGB", (80, 60)).save(tmp_path / "kitti/training/image_2/a.png")
+    (tmp_path / "kitti/training/label_2/a.txt").write_text(LINE.format(60) + LINE.format(10))
+    monkeypatch.setattr(engine, "train", lambda model, data, spec, out, **_: out)
+    data = ("--data", tmp_path / "kitti", "--split", "train", "--device", "cpu")
+    runs = (("train", RECIPE), ("predict", trained, "--json"))
+    for command in runs:
+        assert "leave such boxes out (--skip-bad)" in cli(*command, *data).err
+        outcome = cli(*command, *data, "--skip-bad")
+        assert outcome.status == 0
+        assert "zoo-cli: left out 1 that cannot be used, such as\n" in outcome.err
+    assert cli("train", RECIPE, *data, "--set", "train.skip_bad=true").status == 0
+    assert "has no class in common" not in cli("eval", trained, *data, "--skip-bad").err.partition("left out 1")[0]
+
+
 def test_an_interrupt_ends_the_run_with_the_step(cli, tmp_path, monkeypatch) -> None:
-    out, values = tmp_path / "run", engine._values
+    out, rate_at = tmp_path / "run", engine.rate_at
 
     def press(*arguments: object) -> object:
         os.kill(os.getpid(), signal.SIGINT)
-        return values(*arguments)
+        return rate_at(*arguments)
 
-    monkeypatch.setattr(engine, "_values", press)
+    monkeypatch.setattr(engine, "rate_at", press)
     outcome = cli(*TRAIN, "--steps", "5", "--out", out)
     assert outcome.status == 130
     assert outcome.err.endswith(f"zoo-cli: interrupted; go on from {out}/step-0000001 with the same command and --resume\n")
-    monkeypatch.setattr(engine, "_values", values)
+    monkeypatch.setattr(engine, "rate_at", rate_at)
     assert cli(*TRAIN, "--steps", "2", "--out", out, "--resume").out.endswith("step-0000002\n")
 
 
@@ -127,7 +179,7 @@ def test_a_second_interrupt_ends_the_run_at_once(cli, tmp_path, monkeypatch) -> 
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(engine, "_values", press_twice)
+    monkeypatch.setattr(engine, "rate_at", press_twice)
     outcome = cli(*TRAIN, "--steps", "5", "--out", tmp_path / "run")
     assert outcome.status == 130
     assert outcome.err.endswith("zoo-cli: interrupted; nothing was learnt yet\n")
@@ -172,9 +224,9 @@ def test_pictures_as_json(cli, trained, photo, monkeypatch, tmp_path) -> None:
     records = json.loads(outcome.out)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"], "nothing is drawn unless --out is given"
     for record in records:
-        assert set(record) == {"image_id", "file_name", "category_id", "category_name", "bbox", "score"}
-        assert (record["image_id"], record["file_name"]) == (1, "photo.jpg")
-        assert record["category_name"] == ("circle", "square", "triangle")[record["category_id"] - 1]
+        assert set(record) == {"image", "file_name", "label", "name", "bbox", "score"}, "no number that is not the data's own"
+        assert (record["image"], record["file_name"]) == (1, "photo.jpg")
+        assert record["name"] == ("circle", "square", "triangle")[record["label"]]
         x, y, width, height = record["bbox"]
         assert 0 <= x <= x + width <= 80
         assert 0 <= y <= y + height <= 60

@@ -78,6 +78,7 @@ def run(args: Namespace) -> int:
 
 def read_for(model: Detector, args: Namespace) -> DetectionData:
     """Return the data with the classes that were asked for, or else with those that the model knows, as in its training."""
+    from zoo_core.data.classes import restrict
     from zoo_core.engine.evaluate import match_classes
 
     data = read(args)
@@ -88,8 +89,7 @@ def read_for(model: Detector, args: Namespace) -> DetectionData:
     if len(known) == len(data.class_names):
         return data
     print(f"on the model's classes ({', '.join(known)}); objects of others count as ignore regions", file=sys.stderr)
-    args.classes = known
-    return read(args)
+    return restrict(data, known)
 
 
 def report(found: Evaluation) -> list[str]:

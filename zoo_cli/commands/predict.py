@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from zoo_core.types import Detections, Targets
 
 OUT = Path("runs/predictions")
+JSON_HELP = (
+    "print one JSON document: for each detection image (from 1), file_name, label (from 0) and name of the model's class, "
+    "bbox (x, y, width, height in pixels), score; draw only where --out is given"
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="picture files, folders of them, or patterns like 'a/*.png'")
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder for the drawn pictures (default: {OUT})")
     parser.add_argument("--score", type=share, default=0.3, metavar="X", help="show what scores above this (default: 0.3)")
-    parser.add_argument("--json", action="store_true", help="print one JSON document; draw only where --out is given")
+    parser.add_argument("--json", action="store_true", help=JSON_HELP)
     add_device(parser)
     add_data(parser, "val", required=False)
     parser.add_argument("--limit", type=positive, metavar="N", help="the first N pictures only")
@@ -119,15 +123,15 @@ def _found(model: Detector, sources: list[tuple[Picture, Any]], score: float, ba
 
 
 def _records(found: Found, number: int, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Yield each detection in COCO's result form, with names beside the numbers; a category's number is its label + 1."""
+    """Yield each detection with the model's own label; what number a data set has for a class, the model does not know."""
     detections = found.detections
     rows = zip(detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True)
     for (x1, y1, x2, y2), score, label in rows:
         yield {
-            "image_id": number,
+            "image": number,
             "file_name": found.picture.name,
-            "category_id": label + 1,
-            "category_name": names[label],
+            "label": label,
+            "name": names[label],
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "score": score,
         }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_cli.data import add_data, add_device, device, natural, positive, read, summary
 from zoo_cli.interrupt import deferred
+from zoo_cli.processes import count, is_main
 from zoo_cli.progress import Progress
 from zoo_cli.settings import add_settings, nested
 from zoo_core.errors import SpecError, TrainingError
@@ -37,8 +38,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/RECIPE)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
     add_settings(parser)
-    add_data(parser, "train")
-    parser.add_argument("--skip-bad", action="store_true", default=None, help="leave out images and boxes that cannot be used")
+    add_data(parser, "train", skipped="images and boxes that cannot be used")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=positive, metavar="N", help="passes over the data (default: 12)")
     length.add_argument("--steps", type=positive, metavar="N", help="length of the run in steps instead")
@@ -59,14 +59,16 @@ def run(args: Namespace) -> int:
 
     overrides, spec = checked(args)
     where = device(args.device)
-    data = read(args, skip_bad=bool(args.skip_bad))
+    args.skip_bad = spec.skip_bad  # which --set may have set
+    data = read(args)
     out = args.out or Path("runs") / args.recipe.replace("/", "-")
     torch.manual_seed(spec.seed)  # the weights that the model begins with
     model = create(args.recipe, class_names=data.class_names, **overrides)
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{args.recipe}: {weights / 1e6:.1f} million parameters, on {where}", file=sys.stderr)
-    print(f"{summary(data)}; {spec.total_steps(len(data))} steps of {spec.batch_size}", file=sys.stderr)
-    with Progress("train") as progress, deferred() as stop_if_asked:
+    if is_main():
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        print(f"{args.recipe}: {weights / 1e6:.1f} million parameters, on {where}", file=sys.stderr)
+        print(f"{summary(data)}; {_length(spec, len(data))}", file=sys.stderr)
+    with Progress("train", silent=not is_main()) as progress, deferred() as stop_if_asked:
 
         def show(step: Step) -> None:
             detail = f"loss {step.total:.3f}  lr {step.learning_rate:.2g}  {step.images_per_second:.1f} images/s"
@@ -84,9 +86,16 @@ def run(args: Namespace) -> int:
                 f"the memory of {where} is full; try a smaller --batch-size, or smaller images: "
                 "--set preprocess.short_side=480 --set preprocess.long_side=800"
             ) from error
-    print(f"trained: {last}")
-    print(f"next:    zoo-cli eval {out} --data {args.data}", file=sys.stderr)
+    if is_main():
+        print(f"trained: {last}")
+        print(f"next:    zoo-cli eval {out} --data {args.data}", file=sys.stderr)
     return 0
+
+
+def _length(spec: TrainSpec, images: int) -> str:
+    steps, processes = spec.total_steps(images, count()), count()
+    together = f" images in each of {processes} processes" if processes > 1 else ""
+    return f"{steps} step{'s' if steps > 1 else ''} of {spec.batch_size}{together}"
 
 
 def checked(args: Namespace) -> tuple[dict[str, Any], TrainSpec]:
