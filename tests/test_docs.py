@@ -35,3 +35,32 @@ def test_commands_in_pages_exist() -> None:
     known = {command.name for command in BUILT_IN} | {"COMMAND", "help", "…"}
     said = {word for page in PAGES for word in re.findall(r"zoo-cli ([a-z]\w+)", page.read_text(encoding="utf-8"))}
     assert said - known <= {"count"}, "a page names a command that is not there"
+
+
+def test_the_readme_counts_the_parameters_right() -> None:
+    import torch
+
+    import zoo
+
+    table = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [name for name, _ in table if name in zoo.list_models()] == [name for name, _ in table]
+    with torch.device("meta"):
+        models = {name: zoo.create(name, num_classes=80) for name, _ in table}
+    counted = {name: f"{sum(p.numel() for p in model.parameters()):,}" for name, model in models.items()}
+    assert len(table) >= 5
+    assert counted == dict(table)
+
+
+def test_training_from_python_works_as_told(tmp_path, monkeypatch, capsys) -> None:
+    page = (ROOT / "docs" / "train_from_python.md").read_text(encoding="utf-8")
+    program = "\n".join(re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
+    for told, tiny in (("steps=400", "steps=2"), ("batch_size=8", "batch_size=1"), ("val=32", "val=2")):
+        assert told in program
+        program = program.replace(told, tiny)
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, object] = {}
+    exec(compile(program, "train_from_python.md", "exec"), known)
+    assert "AP50" in capsys.readouterr().out
+    assert (tmp_path / "runs/toy/step-0000002/model.safetensors").is_file()
+    assert (tmp_path / "models/toy/model.safetensors").is_file()
+    assert isinstance(known["found"], list)

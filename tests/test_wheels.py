@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -152,11 +153,17 @@ def test_wheels_hold_what_they_need_and_no_more(built) -> None:
         tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
         assert tops == ({"zoo", "zoo_core", "zoo_cli"} if path.name.startswith("zoo_core-") else {path.name.split("-")[0]})
         assert all(f"{top}/py.typed" in names for top in tops)
+        about = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        assert about.replace("METADATA", "licenses/LICENSE") in names
+        assert zipfile.ZipFile(path).read(about).count(b"\n# ") >= 1, "it shows no README"
 
 
 def test_a_strangers_neck_comes_and_goes(fresh, before, tmp_path) -> None:
     fresh.install(wheel(EXAMPLE, tmp_path / "wheels"))
     try:
+        shutil.copytree(EXAMPLE / "tests", tmp_path / "tests")  # away from the settings of the repository, and from its modules
+        tests = run(fresh.bin / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=tmp_path)
+        assert re.search(r"^\d+ passed", tests, re.MULTILINE), tests
         assert "\n  weighted_sum  zoo-sum-neck  pyramid whose maps" in fresh.cli("list", "--kind", "neck")
         assert "\nwidth    int > 0" in fresh.cli("show", "weighted_sum")
         assert fresh.python(USE.replace("NECK", 'neck="weighted_sum",')) == "zoo_sum_neck.weighted_sum\n"
