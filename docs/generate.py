@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import re
 from pathlib import Path
 
 from zoo_cli.main import BUILT_IN, Command
+from zoo_cli.options import options
 from zoo_cli.parser import Parser
 from zoo_core.contributions import KINDS, Family, Recipe
+from zoo_core.data.specs import AugmentSpec
+from zoo_core.engine.specs import TrainSpec
 from zoo_core.registry import Entry, entries
 
 DOCS = Path(__file__).resolve().parent
@@ -33,7 +37,19 @@ def _command(command: Command) -> str:
     said, _, examples = (module.__doc__ or "").strip().partition("\n\nExamples:\n")
     rows = [_row(action) for action in parser._actions if not isinstance(action, argparse._HelpAction)]
     parts = [f"## zoo-cli {command.name}", said, f"```\n{_dedented(examples)}\n```"]
-    return "\n\n".join([*parts, "| argument | meaning |\n|---|---|\n" + "\n".join(rows)])
+    parts.append("| argument | meaning |\n|---|---|\n" + "\n".join(rows))
+    return "\n\n".join(parts + ([_of_training()] if command.name == "train" else []))
+
+
+def _of_training() -> str:
+    """Return the settings of a training run."""
+    lines = ["What `--set train.KEY=VALUE` changes:", "", "| setting | type | default | meaning |", "|---|---|---|---|"]
+    for name, part in (("train", TrainSpec), ("train.augment", AugmentSpec)):
+        for option in options(part):
+            if option.name != "augment":
+                shown = option.type.replace("|", r"\|")
+                lines.append(f"| `{name}.{option.name}` | {shown} | `{json.dumps(option.default)}` | {option.meaning} |")
+    return "\n".join(lines)
 
 
 def _row(action: argparse.Action) -> str:

@@ -22,7 +22,7 @@ def add_data(parser: ArgumentParser, split: str, required: bool = True, skipped:
     group.add_argument("--data", required=required, metavar="PATH", help="folder of the data set; 'toy' for drawn pictures")
     group.add_argument("--split", default=split, metavar="NAME", help=f"which part of it (default: {split})")
     group.add_argument(
-        "--format", metavar="NAME", help="its format, where it is not recognised: 'zoo-cli list --kind data_format'"
+        "--format", metavar="NAME", help="its format, where that is in doubt (see 'zoo-cli list --kind data_format')"
     )
     group.add_argument("--classes", type=names, metavar="A,B", help="the classes that count, with commas (default: all)")
     group.add_argument("--skip-bad", action="store_true", default=None, help=f"leave out {skipped}, and count them")

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from zoo_cli.table import clip, width
-from zoo_core.specs import ComponentSpec, slots
+from zoo_core.specs import ComponentSpec, Spec, slots
 
 SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
@@ -30,7 +30,7 @@ class Option:
     meaning: str
 
 
-def options(cls: type[ComponentSpec]) -> list[Option]:
+def options(cls: type[Spec]) -> list[Option]:
     """Return the options of a spec class."""
     kinds = slots(cls)
     return [

@@ -5,6 +5,7 @@ Examples:
   zoo-cli list rcnn               names that hold 'rcnn'
   zoo-cli list 'resnet*'          names that fit a pattern (*, ?, [abc])
   zoo-cli list --kind neck        parts of one kind
+  zoo-cli list 'convnext*'        what families know, where nothing else fits
 """
 
 from __future__ import annotations

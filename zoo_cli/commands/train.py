@@ -42,7 +42,7 @@ def arguments(parser: ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=positive, metavar="N", help="passes over the data (default: 12)")
     length.add_argument("--steps", type=positive, metavar="N", help="length of the run in steps instead")
-    parser.add_argument("--batch-size", type=positive, metavar="N", help="images per step (default: 2)")
+    parser.add_argument("--batch-size", type=positive, metavar="N", help="images per step and process (default: 2)")
     parser.add_argument("--lr", type=float, metavar="X", help="learning rate (default: 0.0025)")
     parser.add_argument("--seed", type=natural, metavar="N", help="same seed, same numbers (default: 0)")
     parser.add_argument("--workers", type=natural, metavar="N", help="processes that load images (default: 1)")
