@@ -15,10 +15,10 @@ from zoo_core.plugins import CORE, plugins
 def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave nothing registered but the core's own parts, whatever is installed."""
     core = tuple(plugin for plugin in plugins() if plugin.distribution == CORE)
-    with monkeypatch.context() as patch:
-        patch.setattr(registry, "plugins", lambda: core)
-        registry._index.cache_clear()
-        yield
+    monkeypatch.setattr(registry, "plugins", lambda: core)
+    registry._index.cache_clear()
+    yield
+    monkeypatch.undo()  # of the test's own patches as well, which lie on this one
     registry._index.cache_clear()
 
 
