@@ -27,6 +27,8 @@ def targets_of(*boxes: list[float]) -> Targets:
 def test_the_sizes_of_a_wide_image() -> None:
     assert fit((375, 1242), 1333, 800) == (402, 1333)
     assert round_up((402, 1333), 32) == (416, 1344)
+    assert fit((370, 1224), 1333, 800) == (403, 1333)
+    assert fit((1224, 370), 1333, 800) == (1333, 403)
     assert fit((1, 5000), 1333, 800) == (1, 1333)  # no side is less than 1
     assert fit((480, 640), 1333, 800) == (800, 1067)
     assert round_up((64, 65), 64) == (64, 128)

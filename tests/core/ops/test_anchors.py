@@ -47,6 +47,6 @@ def test_the_anchors_of_a_wide_image() -> None:
 
 
 def test_inside_image() -> None:
-    inside = inside_image((3, 4), 8, (9, 16), per_cell=2).view(3, 4, 2)
-    assert inside[:, :, 0].tolist() == [[True, True, False, False]] * 2 + [[False] * 4]
+    inside = inside_image((3, 4), 8, (16, 17), per_cell=2).view(3, 4, 2)
+    assert inside[:, :, 0].tolist() == [[True, True, True, False]] * 2 + [[False] * 4]
     assert torch.equal(inside[:, :, 0], inside[:, :, 1])
