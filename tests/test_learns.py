@@ -33,7 +33,7 @@ def test_eight_real_frames_are_learnt(shared: Path, tmp_path: Path) -> None:
         proposer=ignoring,
         roi_head=ignoring | {"roi_sampling": 2},
     )
-    spec = TrainSpec(steps=120, learning_rate=0.02, warmup_steps=20, clip=10, schedule="cosine", save_every=120, workers=0)
+    spec = TrainSpec(steps=260, learning_rate=0.02, warmup_steps=20, clip=10, schedule="cosine", workers=0)
     train(model, data, spec, tmp_path / "run", device="cpu")
     car = evaluate(model, data).per_class[0]
     assert (car["name"], car["objects"]) == ("Car", 12)
