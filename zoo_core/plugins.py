@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -104,8 +106,11 @@ def _record(point: EntryPoint, distribution: str, version: str) -> Plugin:
     if not _enabled(distribution):
         return replace(plugin, disabled=True)
     try:
-        return read(plugin, point.load())
-    except FOREIGN as error:
+        with redirect_stdout(sys.stderr):  # what a plugin prints is no part of our output, which may be JSON
+            return read(plugin, point.load())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise a class of its own that is no Exception
         return _broken(plugin, error)
 
 

@@ -90,6 +90,7 @@ BROKEN = {
     "raise SystemExit(3)": "SystemExit: 3",
     "import sys; sys.exit('no licence')": "SystemExit: no licence",
     "class Odd(BaseException if 0 else Exception): pass\nraise Odd('x')": "Odd: x",
+    "class Odder(BaseException): pass\nraise Odder('x')": "Odder: x",
     "raise ZeroDivisionError": "ZeroDivisionError: ",
     f"{HOOK}zoo_contributions():\n    raise KeyError('x')": "KeyError: 'x'",
     f"{HOOK}zoo_contributions():\n    yield 'x'": "TypeError: zoo_contributions() yielded 'x'; expected a Component",
@@ -115,6 +116,23 @@ def test_a_broken_plugin_is_a_record_and_the_others_work(install: Install, sourc
     assert found.contributions == ()
     assert record("zoo-good").status == "ok"
     assert registry.find("neck", "good")
+
+
+def test_what_a_plugin_prints_stays_out_of_the_output(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    install("zoo-loud", "print('imported')\n" + GOOD.format(name="good") + "    print('asked')\n")
+    assert record("zoo-loud").status == "ok"
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "imported\nasked\n")
+
+
+def test_a_plugin_cannot_take_the_output_away(install: Install) -> None:
+    install("zoo-mute", "import sys\nsys.stdout = None\n" + GOOD.format(name="good"))
+    before = sys.stdout
+    try:
+        assert record("zoo-mute").status == "ok"
+        assert sys.stdout is before
+    finally:
+        sys.stdout = before
 
 
 def test_an_interrupt_from_the_keyboard_is_not_the_plugins(install: Install) -> None:
