@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from zoo_cli.parser import Parser, UsageError
 from zoo_cli.table import table
 from zoo_core.errors import AmbiguousNameError, BrokenPluginError, SpecError, ZooError, nearest
+from zoo_core.plugins import FOREIGN
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _run([a for a in arguments if a != "--debug"])
         sys.stdout.flush()
-    except SystemExit as exit_:  # argparse, after it has printed a help text
-        return exit_.code if isinstance(exit_.code, int) else 0
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -66,6 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         _say(f"zoo-cli: error: {_text(error)}")
+        return 2
+    except SystemExit as exit_:  # foreign code's; whatever its status, the command has not come to its end
+        if debug:
+            traceback.print_exc()
+        _say(f"zoo-cli: error: the command was ended from within (SystemExit: {exit_})")
         return 2
     return status
 
@@ -109,12 +113,16 @@ def _execute(command: Command, arguments: list[str]) -> int:
         module = importlib.import_module(command.module)
         parser = Parser(prog=f"zoo-cli {command.name}", description=module.__doc__)
         module.arguments(parser)
-    except Exception as error:
+    except FOREIGN as error:
         if not command.plugin:
             raise
         raise BrokenPluginError(f"the command '{command.name}' of {command.plugin}: {type(error).__name__}: {error}") from error
     parser.add_argument("--debug", action="store_true", help="show where in the code an error arose (also: ZOO_DEBUG=1)")
-    return int(module.run(parser.parse_args(arguments)) or 0)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as exit_:  # argparse, after it has printed a help text
+        return exit_.code if isinstance(exit_.code, int) else 0
+    return int(module.run(options) or 0)
 
 
 def contributed() -> list[Command]:

@@ -11,6 +11,7 @@ import torch
 from zoo_core.detectors.detector import Detector
 from zoo_core.detectors.specs import DetectorSpec, OneStageSpec, TwoStageSpec
 from zoo_core.errors import InputError, ZooError
+from zoo_core.plugins import FOREIGN
 from zoo_core.recipes import resolve
 from zoo_core.registry import find
 from zoo_core.specs import ComponentSpec
@@ -27,7 +28,7 @@ def build_part(kind: str, spec: ComponentSpec, *arguments: Any, **parts: Any) ->
         return target(spec, *arguments, **parts)
     except ZooError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         part = f"{kind.replace('_', ' ')} '{spec.type}'"
         raise InputError(f"{part} cannot be built with these options: {type(error).__name__}: {error}") from error
 

@@ -103,6 +103,19 @@ def test_a_bug_of_ours_is_not_dressed_up(cli, monkeypatch) -> None:
         cli("list")
 
 
+@pytest.mark.parametrize("code", [0, 7, "no licence"])
+def test_a_command_that_leaves_the_program_has_not_succeeded(cli, monkeypatch, code) -> None:
+    fail_with(monkeypatch, SystemExit(code))
+    outcome = cli("list")
+    assert (outcome.status, outcome.err) == (2, f"zoo-cli: error: the command was ended from within (SystemExit: {code})\n")
+
+
+def test_a_command_whose_import_leaves_the_program_is_the_plugins_fault(cli, install) -> None:
+    install("zoo-hello", COMMAND.replace("def arguments(parser):", "def arguments(parser):\n    raise SystemExit(0)"))
+    outcome = cli("greet", "Ada")
+    assert (outcome.status, outcome.err) == (2, "zoo-cli: error: the command 'greet' of zoo-hello: SystemExit: 0\n")
+
+
 def test_an_interrupt_is_one_line(cli, monkeypatch) -> None:
     fail_with(monkeypatch, KeyboardInterrupt())
     outcome = cli("list")

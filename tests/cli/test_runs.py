@@ -110,6 +110,16 @@ def test_mistakes(cli, tmp_path, monkeypatch, arguments, message) -> None:
     assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
 
 
+def test_a_part_that_leaves_the_program_is_a_part_that_fails(cli, monkeypatch, tmp_path) -> None:
+    def leave(*_: object) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr("zoo_core.detectors.preprocess.KeepRatio.__init__", leave)
+    outcome = cli(*TRAIN, "--steps", "1", "--out", tmp_path / "run")
+    assert outcome.status == 2
+    assert "zoo-cli: error: preprocess 'keep_ratio' cannot be built with these options: SystemExit: 0\n" in outcome.err
+
+
 def test_a_cuda_device_that_is_not_there_is_told(cli, monkeypatch, tmp_path) -> None:
     import torch
 
