@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,7 @@ from zoo_core.specs import ComponentSpec, slots, validate
 FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-STEP_PATTERN = "step-*"
+STEP = re.compile(r"step-(\d{7,})")
 TEMPORARY = ".tmp"
 Name = Annotated[str, Field(min_length=1)]
 Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
@@ -54,7 +55,9 @@ def save(model: Detector, folder: str | Path) -> Path:
     Raises:
         CheckpointError: the folder holds something else than a model, or cannot be written (a full disk, say).
     """
-    folder = Path(folder)
+    if not isinstance(model, Detector):
+        raise InputError(f"save takes a detector, not a {type(model).__name__}")
+    folder = _path(folder)
     if folder.name in ("", ".."):
         raise CheckpointError(f"give the folder a name, such as {folder / 'model'}")
     if folder.exists() and not folder.is_dir():
@@ -105,6 +108,7 @@ def replaced(folder: Path) -> Iterator[Path]:
 
     Between the two renames at the end the old content lies in ``.NAME.old``, where `load` finds it after a crash.
     """
+    folder = Path(os.path.realpath(folder))  # of a link, what it leads to
     spare = folder.with_name(f".{folder.name}.old")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +122,7 @@ def replaced(folder: Path) -> Iterator[Path]:
         yield fresh
         for path in fresh.rglob("*"):
             if path.is_file():
+                path.chmod(fresh.stat().st_mode & 0o666)  # safetensors makes its files for the owner alone
                 _flush(path)
         if folder.exists():
             shutil.rmtree(spare, ignore_errors=True)
@@ -154,7 +159,7 @@ def load(folder: str | Path) -> Detector:
         CheckpointError: no such folder; files missing, truncated or of another format version; weights that do not fit.
         UnknownNameError: a part that no installed plugin offers; the distribution that did is named.
     """
-    folder = locate(Path(folder))
+    folder = locate(_path(folder))
     config = read_config(folder)
     try:
         model = build(_spec(config, folder), config.class_names)
@@ -169,17 +174,31 @@ def locate(folder: Path) -> Path:
     """Return the folder that holds the model: itself, its latest checkpoint, or what a crash left of it."""
     if (folder / CONFIG).is_file():
         return folder
-    checkpoints = [path for path in sorted(folder.glob(STEP_PATTERN)) if (path / CONFIG).is_file()]
+    checkpoints = steps(folder)
     if checkpoints:
         return checkpoints[-1]
-    spare = folder.with_name(f".{folder.name}.old")
-    if not folder.exists() and (spare / CONFIG).is_file():
-        return spare
     if not folder.exists():
+        spare = folder.with_name(f".{folder.name}.old")
+        if (spare / CONFIG).is_file():
+            return spare
         raise CheckpointError(f"{folder}: no such folder; give one that 'zoo-cli train' or zoo.save wrote")
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is a file; a model is a folder with {CONFIG} and {WEIGHTS}")
-    raise CheckpointError(f"{folder} holds no model: {CONFIG} is missing, and there is no checkpoint {STEP_PATTERN}")
+    raise CheckpointError(f"{folder} holds no model: {CONFIG} is missing, and there is no checkpoint step-0000001 or later")
+
+
+def steps(folder: Path) -> list[Path]:
+    """Return the checkpoints of a training run, by their step. What else lies there, links and copies, is the user's."""
+    found = {path: STEP.fullmatch(path.name) for path in folder.glob("step-*") if not path.is_symlink()}
+    numbers = {path: int(match[1]) for path, match in found.items() if match and (path / CONFIG).is_file()}
+    return sorted(numbers, key=lambda path: numbers[path])
+
+
+def _path(folder: str | Path) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except (TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{folder!r} is no folder: {error}") from error
 
 
 def read_config(folder: Path) -> Config:
@@ -227,11 +246,19 @@ def load_weights(model: Detector, path: Path) -> None:
                     f"(and {len(wrong) - 1} more)"
                 )
             for name, tensor in own.items():
-                tensor.copy_(file.get_tensor(name))
+                tensor.copy_(_sound(file.get_tensor(name), tensor, name, path))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent} is incomplete: {path.name} is missing") from error
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
+
+
+def _sound(tensor: Tensor, like: Tensor, name: str, path: Path) -> Tensor:
+    if tensor.is_floating_point() != like.is_floating_point():
+        raise CheckpointError(f"{path}: {name} holds {tensor.dtype}, expected {like.dtype}")
+    if tensor.is_floating_point() and not tensor.isfinite().all():
+        raise CheckpointError(f"{path}: {name} holds values that are not finite; nothing can be found with them")
+    return tensor
 
 
 def _origins(spec: ComponentSpec, kind: str = "assembly") -> dict[str, str]:

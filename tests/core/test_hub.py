@@ -8,16 +8,18 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from zoo_core import hub
 from zoo_core.build import create
 from zoo_core.detectors.detector import Detector
-from zoo_core.errors import CheckpointError
+from zoo_core.errors import CheckpointError, InputError
 
 pytestmark = pytest.mark.usefixtures("stubs")
 ROOT = Path(__file__).resolve().parents[2]
@@ -235,6 +237,36 @@ def test_weights_that_are_missing_truncated_or_of_another_shape(folder: Path) ->
     path.unlink()
     with pytest.raises(CheckpointError, match=f"incomplete: {hub.WEIGHTS} is missing"):
         hub.load(folder)
+
+
+@pytest.mark.parametrize("change", [lambda t: t * float("nan"), lambda t: t / 0, lambda t: t.to(torch.int8)])
+def test_weights_that_cannot_be_right(folder: Path, change: Callable[[Tensor], Tensor]) -> None:
+    tensors = load_file(folder / hub.WEIGHTS)
+    save_file({name: change(tensor) for name, tensor in tensors.items()}, folder / hub.WEIGHTS)
+    with pytest.raises(CheckpointError, match=r"not finite|holds torch.int8, expected torch.float32"):
+        hub.load(folder)
+
+
+def test_saving_through_a_link_writes_to_where_it_leads(model: Detector, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    for value in (3.0, 4.0):
+        with torch.no_grad():
+            next(model.parameters()).fill_(value)
+        hub.save(model, tmp_path / "link")
+        assert torch.all(next(hub.load(folder).parameters()) == value)
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_colleagues_can_read_all_files(folder: Path) -> None:
+    modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes == {folder.stat().st_mode & 0o666}
+
+
+def test_what_is_no_model_and_no_folder(model: Detector, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="save takes a detector, not a Linear"):
+        hub.save(torch.nn.Linear(1, 1), tmp_path / "x")  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="5 is no folder"):
+        hub.load(5)  # type: ignore[arg-type]
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:

@@ -126,7 +126,9 @@ class Detector(nn.Module, ABC):
             DataError: a file that is missing or no image.
             InputError: an array or tensor of another type or shape.
         """
-        if batch_size < 1:
+        if not isinstance(score, float | int) or not 0 <= score <= 1:
+            raise InputError(f"score must be a number from 0 to 1, not {score!r}")
+        if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be 1 or more, not {batch_size}")
         several = isinstance(images, Sequence) and not isinstance(images, str)
         sources: list[ImageSource] = list(images) if several else [images]  # type: ignore[arg-type,list-item]

@@ -6,11 +6,15 @@ A checkpoint appears by one rename, so that a crash or a full disk leaves the ea
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.optim import Optimizer
@@ -29,7 +33,7 @@ class State(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    step: int
+    step: NonNegativeInt
     processes: int
     options: dict[str, Any]
     data: dict[str, Any]
@@ -39,7 +43,7 @@ class State(BaseModel):
 
 def checkpoints(out: Path) -> list[Path]:
     """Return the checkpoints in a folder, oldest first."""
-    return sorted(path for path in out.glob(hub.STEP_PATTERN) if (path / STATE).is_file())
+    return [path for path in hub.steps(out) if (path / STATE).is_file()]
 
 
 def save_checkpoint(out: Path, model: Detector, optimizer: Optimizer, state: State, keep: int) -> Path:
@@ -50,14 +54,26 @@ def save_checkpoint(out: Path, model: Detector, optimizer: Optimizer, state: Sta
         save_file(hub.separate(optimizer_tensors(model, optimizer)), fresh / MOMENTA)
         (fresh / STATE).write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
     for old in checkpoints(out)[:-keep]:
-        shutil.rmtree(old)
+        if old != folder:
+            shutil.rmtree(old, ignore_errors=True)  # one that stays does no harm
     return folder
 
 
 def sweep(out: Path) -> None:
     """Remove what a run that was killed while saving has left in its folder."""
-    for leftover in out.glob(f".{hub.STEP_PATTERN}{hub.TEMPORARY}"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in out.glob(f".step-*{hub.TEMPORARY}"):
+        if re.fullmatch(rf"\.{hub.STEP.pattern}\.[0-9a-f]{{8}}\{hub.TEMPORARY}", leftover.name):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder for the length of the block."""
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise CheckpointError(f"another training is writing to {out}; give another --out") from None
 
 
 def read_state(folder: Path) -> State:
@@ -65,7 +81,11 @@ def read_state(folder: Path) -> State:
     path = folder / STATE
     try:
         return State.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise CheckpointError(f"{path} cannot be used to resume: {where}: {first['msg']}") from error
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be used to resume: {error}") from error
 
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from zoo_core.errors import CheckpointError
+
 LOG = "log.jsonl"
 
 
@@ -14,13 +16,18 @@ class Log:
 
     def __init__(self, out: Path, start: int) -> None:
         self.path = out / LOG
-        kept = [line for line in self._lines() if start and _step(line) <= start]
+        lines = self._lines()
+        if lines and _step(lines[0]) == float("inf"):
+            raise CheckpointError(f"{self.path} is not the log of a training; give another --out")
+        kept = [line for line in lines if start and _step(line) <= start]
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text("".join(kept), encoding="utf-8")
         temporary.replace(self.path)
 
     def _lines(self) -> list[str]:
-        return self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.is_file() else []
+        if not self.path.is_file():
+            return []
+        return self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
 
     def write(self, **record: Any) -> None:
         """Append a record."""
@@ -31,5 +38,5 @@ class Log:
 def _step(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")

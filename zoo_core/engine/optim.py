@@ -46,7 +46,7 @@ def restore_optimizer(model: nn.Module, optimizer: Optimizer, tensors: dict[str,
     parameters = dict(model.named_parameters())
     for key, value in tensors.items():
         name, _, entry = key.partition("|")
-        if name not in parameters or (value.ndim and parameters[name].shape != value.shape):
-            raise CheckpointError(f"the optimiser's state of '{name}' does not fit the model")
-        parameter = parameters[name].detach()
-        optimizer.state[parameters[name]][entry] = torch.empty_like(parameter).copy_(value) if value.ndim else value.clone()
+        fits = name in parameters and entry == "momentum_buffer" and parameters[name].shape == value.shape
+        if not fits or not value.isfinite().all():
+            raise CheckpointError(f"the optimiser's state of '{name}' does not fit the model, or is damaged")
+        optimizer.state[parameters[name]][entry] = torch.empty_like(parameters[name].detach()).copy_(value)

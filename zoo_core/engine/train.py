@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,10 +23,11 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 from torch.optim import Optimizer
 
+from zoo_core import hub
 from zoo_core.data.loader import training_loader
 from zoo_core.data.samples import DetectionData
 from zoo_core.detectors.detector import Detector
-from zoo_core.engine.checkpoint import State, checkpoints, read_state, restore_checkpoint, save_checkpoint, sweep
+from zoo_core.engine.checkpoint import State, checkpoints, locked, read_state, restore_checkpoint, save_checkpoint, sweep
 from zoo_core.engine.log import Log
 from zoo_core.engine.optim import make_optimizer, rate_at
 from zoo_core.engine.specs import TrainSpec
@@ -85,19 +86,9 @@ def train(
     accelerator = _accelerator(spec, device)
     model.to(accelerator.device)
     run = _Run(accelerator, model, make_optimizer(model, spec), spec, data, out, on_step)
-    start = run.start(resume)
-    loader = training_loader(
-        *(data, model.preprocess),
-        batch_size=spec.batch_size,
-        steps=run.total * accelerator.num_processes,
-        start_step=start * accelerator.num_processes,
-        seed=spec.seed,
-        augment=spec.augment,
-        workers=spec.workers,
-        skip_bad=spec.skip_bad,
-        pin_memory=accelerator.device.type == "cuda",
-    )
-    return run.steps(loader, start)
+    _make(out)
+    with locked(out) if accelerator.is_main_process else nullcontext():
+        return run.run(resume)
 
 
 @dataclass
@@ -117,11 +108,26 @@ class _Run:
         """The number of steps of the whole run."""
         return self.spec.total_steps(len(self.data), self.accelerator.num_processes)
 
+    def run(self, resume: bool) -> Path:
+        """Run what is left to do, and return the last checkpoint."""
+        start, processes = self.start(resume), self.accelerator.num_processes
+        loader = training_loader(
+            *(self.data, self.model.preprocess),
+            batch_size=self.spec.batch_size,
+            steps=self.total * processes,
+            start_step=start * processes,
+            seed=self.spec.seed,
+            augment=self.spec.augment,
+            workers=self.spec.workers,
+            skip_bad=self.spec.skip_bad,
+            pin_memory=self.accelerator.device.type == "cuda",
+        )
+        return self.steps(loader, start)
+
     def start(self, resume: bool) -> int:
         """Return the step to go on from, with the model and the optimiser put there."""
         found = checkpoints(self.out)
         if not found:
-            _make(self.out)
             return 0
         if not resume:
             raise CheckpointError(f"{self.out} holds a run up to {found[-1].name}; go on with --resume, or give another --out")
@@ -231,6 +237,8 @@ FREE_TO_CHANGE = {"epochs", "steps", "workers", "save_every", "keep", "log_every
 
 
 def _make(out: Path) -> None:
+    if (out / hub.CONFIG).exists():
+        raise CheckpointError(f"{out} holds a saved model; train into another folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -255,7 +263,12 @@ def _accelerator(spec: TrainSpec, device: str | None) -> Accelerator:
         if kind in (None, accelerator.device.type):
             return accelerator
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    return Accelerator(**options)
+    try:
+        return Accelerator(**options)
+    except ValueError as error:
+        raise InputError(
+            f"accelerate cannot start, look at its variables (WORLD_SIZE, LOCAL_RANK, ACCELERATE_…): {error}"
+        ) from error
 
 
 def _seed(seed: int, step: int, process: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.core.stubs import component
@@ -188,7 +190,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(data: DetectionData, tmp_path: 
     with pytest.raises(CheckpointError, match="No space left on device"):
         train(model, data, spec, tmp_path, device="cpu", on_step=fill)
     monkeypatch.undo()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "step-0000002"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "log.jsonl", "step-0000002"]
 
 
 def test_resuming_with_other_settings_is_refused_by_name(data: DetectionData, tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_what_a_kill_has_left_is_swept_up(data: DetectionData, tmp_path: Path) -
     train(new_model(), data, TrainSpec(steps=2, **QUICK), tmp_path, device="cpu")
     (tmp_path / ".step-0000003.abcd1234.tmp").mkdir()
     train(new_model(), data, TrainSpec(steps=3, **QUICK), tmp_path, resume=True, device="cpu")
-    assert [path.name for path in tmp_path.glob(".*")] == []
+    assert [path.name for path in tmp_path.glob(".*")] == [".lock"]
 
 
 @pytest.mark.parametrize("device", ["mps", "meta"])
@@ -282,6 +284,61 @@ def test_a_bad_image_stops_the_run_or_is_counted(data: DetectionData, tmp_path: 
     spec = TrainSpec(steps=5, skip_bad=True, **QUICK)
     train(new_model(), spoilt, spec, tmp_path / "b", device="cpu", on_step=steps.append)
     assert steps[-1].skipped == 2  # ten images drawn of five, so each one twice
+
+
+def test_copies_and_links_of_the_user_are_left_alone(data: DetectionData, tmp_path: Path) -> None:
+    spec = TrainSpec(steps=2, keep=1, **QUICK)
+    train(new_model(), data, spec, tmp_path, device="cpu")
+    shutil.copytree(tmp_path / "step-0000002", tmp_path / "step-0000002-best")
+    (tmp_path / "step-best").symlink_to("step-0000002")
+    last = train(new_model(), data, TrainSpec(steps=4, keep=1, **QUICK), tmp_path, resume=True, device="cpu")
+    assert last.name == "step-0000004"
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-0000002-best", "step-0000004", "step-best"]
+
+
+def test_checkpoints_are_in_the_order_of_their_numbers(data: DetectionData, tmp_path: Path) -> None:
+    train(new_model(), data, TrainSpec(steps=2, **QUICK), tmp_path, device="cpu")
+    for name in ("step-9999999", "step-10000000"):
+        shutil.copytree(tmp_path / "step-0000002", tmp_path / name)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-0000002", "step-9999999", "step-10000000"]
+    assert hub.locate(tmp_path).name == "step-10000000"
+
+
+def test_two_runs_do_not_write_to_one_folder(data: DetectionData, tmp_path: Path) -> None:
+    def second(done: Step) -> None:
+        train(new_model(), data, TrainSpec(steps=2, **QUICK), tmp_path, device="cpu")
+
+    with pytest.raises(CheckpointError, match="another training is writing to"):
+        train(new_model(), data, TrainSpec(steps=2, **QUICK), tmp_path, device="cpu", on_step=second)
+
+
+def test_a_folder_of_something_else_is_not_trained_into(data: DetectionData, tmp_path: Path) -> None:
+    hub.save(new_model(), tmp_path / "model")
+    with pytest.raises(CheckpointError, match="holds a saved model; train into another folder"):
+        train(new_model(), data, TrainSpec(steps=2, **QUICK), tmp_path / "model", device="cpu")
+    (tmp_path / "log.jsonl").write_text("my diary\n")
+    with pytest.raises(CheckpointError, match="is not the log of a training"):
+        train(new_model(), data, TrainSpec(steps=2, **QUICK), tmp_path, device="cpu")
+    assert (tmp_path / "log.jsonl").read_text() == "my diary\n"
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{}", '{"step": -5}', "\xff"])
+def test_a_damaged_state_is_told(data: DetectionData, tmp_path: Path, content: str) -> None:
+    last = train(new_model(), data, TrainSpec(steps=2, **QUICK), tmp_path, device="cpu")
+    (last / "training.json").write_text(content, encoding="latin-1")
+    with pytest.raises(CheckpointError, match=r"training.json cannot be used to resume"):
+        train(new_model(), data, TrainSpec(steps=4, **QUICK), tmp_path, resume=True, device="cpu")
+
+
+def test_damaged_momenta_are_refused(data: DetectionData, tmp_path: Path) -> None:
+    last = train(new_model(), data, TrainSpec(steps=2, **QUICK), tmp_path, device="cpu")
+    path = last / "optimizer.safetensors"
+    tensors = load_file(path)
+    name = next(iter(tensors))
+    for damaged in (tensors | {name: tensors[name] * float("nan")}, {name.replace("momentum_buffer", "evil"): tensors[name]}):
+        save_file(damaged, path)
+        with pytest.raises(CheckpointError, match="does not fit the model, or is damaged"):
+            train(new_model(), data, TrainSpec(steps=4, **QUICK), tmp_path, resume=True, device="cpu")
 
 
 def test_mistakes_before_the_first_step(data: DetectionData, tmp_path: Path) -> None:
