@@ -61,15 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         _say(f"zoo-cli: error: {error} (see '{error.prog} --help')")
         return 2
-    except (ZooError, OSError) as error:
+    except (ZooError, OSError, MemoryError, RuntimeError, SystemExit) as error:
+        text = _text(error)
+        if not text:  # a bug of ours
+            raise
         if debug:
             traceback.print_exc()
-        _say(f"zoo-cli: error: {_text(error)}")
-        return 2
-    except SystemExit as exit_:  # foreign code's; whatever its status, the command has not come to its end
-        if debug:
-            traceback.print_exc()
-        _say(f"zoo-cli: error: the command was ended from within (SystemExit: {exit_})")
+        _say(f"zoo-cli: error: {text}")
         return 2
     return status
 
@@ -78,13 +76,26 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _text(error: Exception) -> str:
-    """Return the text of an error, its further lines indented."""
+def _text(error: BaseException) -> str:
+    """Return the text of an error, its further lines indented; nothing of one that is not for the user."""
     if isinstance(error, SpecError) and len(error.problems) > 1:
         return f"{len(error.problems)} options do not fit\n" + "\n".join(f"  {line}" for line in str(error).splitlines())
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return str(error).replace("\n", "\n  ") or type(error).__name__
+    if isinstance(error, ZooError | OSError):
+        return str(error).replace("\n", "\n  ") or type(error).__name__
+    if isinstance(error, SystemExit):  # foreign code's; whatever its status, the command has not come to its end
+        return f"the command was ended from within (SystemExit: {error})"
+    return _want_of_memory(error)
+
+
+def _want_of_memory(error: BaseException) -> str:
+    """Return what to do if `error` is for want of memory. PyTorch's is known by name, so that it need not be imported."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not named and "can't allocate memory" not in str(error):
+        return ""
+    first = str(error).partition("\n")[0] or type(error).__name__
+    return f"out of memory ({first}); use smaller images or a smaller --batch-size"
 
 
 def _run(arguments: list[str]) -> int:

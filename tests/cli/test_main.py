@@ -116,6 +116,28 @@ def test_a_command_whose_import_leaves_the_program_is_the_plugins_fault(cli, ins
     assert (outcome.status, outcome.err) == (2, "zoo-cli: error: the command 'greet' of zoo-hello: SystemExit: 0\n")
 
 
+class OutOfMemoryError(RuntimeError):
+    """Like PyTorch's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (MemoryError(), "MemoryError"),
+        (OutOfMemoryError("CUDA out of memory.\nTried"), "CUDA out of memory."),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+            "DefaultCPUAllocator: can't allocate memory: 9 bytes",
+        ),
+    ],
+)
+def test_want_of_memory_is_told_in_one_line(cli, monkeypatch, error, text) -> None:
+    fail_with(monkeypatch, error)
+    outcome = cli("list")
+    advice = "use smaller images or a smaller --batch-size"
+    assert (outcome.status, outcome.err) == (2, f"zoo-cli: error: out of memory ({text}); {advice}\n")
+
+
 def test_an_interrupt_is_one_line(cli, monkeypatch) -> None:
     fail_with(monkeypatch, KeyboardInterrupt())
     outcome = cli("list")

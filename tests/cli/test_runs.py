@@ -88,6 +88,18 @@ def test_all_mistakes_at_once_before_anything_is_read(cli) -> None:
         (("train", RECIPE, "--data", "toy", "--device", "xla"), "the device 'xla' cannot be used here ("),
         (("eval", "nowhere", "--data", "toy", "--device", "ipu:7"), "; leave out --device, or write --device cpu"),
         (("train", RECIPE, "--data", "toy", "--set", "train=3"), "train: expected train.OPTION=VALUE"),
+        (
+            ("train", RECIPE, "--data", "toy", "--set", "preprocess.long_side=32769"),
+            "preprocess.long_side: input should be less than or equal to 32768",
+        ),
+        (
+            ("train", RECIPE, "--data", "toy", "--set", "preprocess.short_side=32769"),
+            "preprocess.short_side: input should be less than or equal to 32768",
+        ),
+        (
+            ("train", RECIPE, "--data", "toy", "--set", "preprocess.pad_multiple=4097"),
+            "preprocess.pad_multiple: input should be less than or equal to 4096",
+        ),
         (("train", RECIPE, "--data", "toy", "--steps", "0"), "argument --steps: '0' is not a whole number above zero"),
         (("train", RECIPE, "--data", "toy", "--steps", "1", "--epochs", "1"), "not allowed with argument --steps"),
         (("train", RECIPE, "--data", "toy", "--lr", "-1"), "train.learning_rate: input should be greater than 0"),

@@ -9,6 +9,8 @@ from zoo_core.specs import BackboneSlot, ComponentSpec, DenseHeadSlot, NeckSlot,
 
 MOST_CLASSES = 100_000
 """Beyond this, a number of classes is a slip of the pen that would take all memory."""
+LONGEST_SIDE = 32_768
+"""In pixels; a longer side would take all memory, too."""
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -17,11 +19,11 @@ class KeepRatioSpec(ComponentSpec):
     """Resize to fit a frame with the aspect ratio kept, normalise, pad at the right and the bottom."""
 
     type: str = "keep_ratio"
-    long_side: PositiveInt = Field(1333, description="bound of the longer side, in pixels")
-    short_side: PositiveInt = Field(800, description="bound of the shorter side, in pixels")
+    long_side: PositiveInt = Field(1333, le=LONGEST_SIDE, description="bound of the longer side, in pixels")
+    short_side: PositiveInt = Field(800, le=LONGEST_SIDE, description="bound of the shorter side, in pixels")
     mean: tuple[float, float, float] = Field(IMAGENET_MEAN, description="subtracted from the RGB values 0 … 255")
     std: tuple[float, float, float] = Field(IMAGENET_STD, description="what the difference is divided by")
-    pad_multiple: PositiveInt = Field(32, description="sides are padded to a multiple of this")
+    pad_multiple: PositiveInt = Field(32, le=4096, description="sides are padded to a multiple of this")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
