@@ -232,6 +232,24 @@ def test_figures_as_json_and_results_in_a_file(cli, trained, tmp_path) -> None:
     assert len(written) == figures["detections"]
 
 
+@pytest.mark.parametrize("name", ["config.json", "config.json/results.json", "locked/new/results.json"])
+def test_results_that_cannot_be_written_are_told_before_anything_is_read(cli, tmp_path, monkeypatch, name) -> None:
+    (tmp_path / "config.json").write_text('{"spec": []}', encoding="utf-8")
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked")
+    outcome = cli("eval", "nowhere", "--data", "toy", "--results", tmp_path / name)
+    assert outcome.status == 2
+    assert outcome.err.startswith(f"zoo-cli: error: --results {tmp_path / name}")
+    assert (tmp_path / "config.json").read_text(encoding="utf-8") == '{"spec": []}'
+
+
+@pytest.mark.parametrize("text", ["", " [{}]"])
+def test_results_may_be_replaced(cli, tmp_path, text) -> None:
+    (tmp_path / "results.json").write_text(text, encoding="utf-8")
+    outcome = cli("eval", "nowhere", "--data", "toy", "--results", tmp_path / "results.json")
+    assert "nowhere: no such folder" in outcome.err
+
+
 def test_pictures_are_drawn(cli: Callable, trained, photo, tmp_path) -> None:
     outcome = cli("predict", trained, photo, "--score", "0", "--out", tmp_path / "found")
     assert outcome.status == 0

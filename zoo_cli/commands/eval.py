@@ -10,6 +10,7 @@ Examples:
 from __future__ import annotations
 
 import json
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -58,8 +59,8 @@ def run(args: Namespace) -> int:
     from zoo_core.hub import load
 
     where = device(args.device)
-    if args.results is not None and args.results.is_dir():
-        raise InputError(f"--results {args.results} is a folder; give the name of a file")
+    if args.results is not None:
+        check_results(args.results)
     model = load(args.model)
     data = read_for(model, args)
     print(f"{args.model} on {summary(data)}", file=sys.stderr)
@@ -74,6 +75,22 @@ def run(args: Namespace) -> int:
         return 0
     print("\n".join(report(found)))
     return 0
+
+
+def check_results(path: Path) -> None:
+    """Raise `InputError` if results cannot be written to `path`, or would replace what is no list of results."""
+    if path.is_dir():
+        raise InputError(f"--results {path} is a folder; give the name of a file")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())  # what is missing is made
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"--results {path}: {folder} is not a folder that can be written to")
+    if path.exists() and not (path.is_file() and _first_byte(path) in (b"", b"[")):
+        raise InputError(f"--results {path} is a file that holds no results and would be lost; give another name")
+
+
+def _first_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1024).lstrip()[:1]
 
 
 def read_for(model: Detector, args: Namespace) -> DetectionData:
