@@ -283,6 +283,22 @@ def test_a_damaged_picture_does_not_stop_the_others(cli, trained, photo, tmp_pat
     assert [path.name for path in (tmp_path / "found").iterdir()] == ["photo.jpg"]
 
 
+def test_a_picture_that_cannot_be_written_does_not_stop_the_others(cli, trained, photo, tmp_path) -> None:
+    long = tmp_path / f"{'x' * 251}.jpg"  # as long as a name may be, so that none is left for the temporary file
+    long.write_bytes(photo.read_bytes())
+    (tmp_path / "found/taken.jpg").mkdir(parents=True)
+    taken = tmp_path / "taken.jpg"
+    taken.write_bytes(photo.read_bytes())
+    outcome = cli("predict", trained, long, taken, photo, "--score", "0", "--out", tmp_path / "found")
+    assert outcome.status == 2
+    told = outcome.err.splitlines()[-2:]
+    assert [line.rpartition(": ")[0] for line in told] == [
+        f"zoo-cli: error: {tmp_path}/found/{path.name}" for path in (long, taken)
+    ]
+    assert outcome.out.splitlines()[-1] == f"drawn: 1 pictures in {tmp_path}/found/"
+    assert sorted(path.name for path in (tmp_path / "found").iterdir()) == ["photo.jpg", "taken.jpg"]
+
+
 def test_pictures_of_a_data_set(cli, trained, tmp_path) -> None:
     outcome = cli("predict", trained, "--data", "toy", "--limit", "2", "--out", tmp_path / "found")
     assert outcome.status == 0

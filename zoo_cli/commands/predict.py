@@ -70,7 +70,7 @@ def share(text: str) -> float:
 
 
 def run(args: Namespace) -> int:
-    """Predict, draw and print. A picture that cannot be read is told, and the others are done."""
+    """Predict, draw and print. A picture that cannot be read or written is told, and the others are done."""
     from zoo_core.hub import load
 
     if bool(args.images) == (args.data is not None):
@@ -89,9 +89,8 @@ def run(args: Namespace) -> int:
         for number, found in enumerate(_found(model, sources, args.score, bad), 1):
             if found is not None:
                 records += _records(found, number, model.class_names)
-                if out:
-                    _draw(found, model.class_names, args.score, out / names[number - 1])
-                lines.append(f"{found.picture.name}: {_counted(found.detections, model.class_names)}")
+                if not out or _drawn(found, model.class_names, args.score, out / names[number - 1], bad):
+                    lines.append(f"{found.picture.name}: {_counted(found.detections, model.class_names)}")
             progress.update(number, len(sources))
     for message in bad:
         print(f"zoo-cli: error: {message}", file=sys.stderr)
@@ -135,6 +134,16 @@ def _records(found: Found, number: int, names: tuple[str, ...]) -> Iterator[dict
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "score": score,
         }
+
+
+def _drawn(found: Found, names: tuple[str, ...], score: float, path: Path, bad: list[str]) -> bool:
+    """Draw a picture and return whether it could be written; it is told if not, and the others are done."""
+    try:
+        _draw(found, names, score, path)
+    except OSError as error:
+        bad.append(f"{path}: {error.strerror or error}")
+        return False
+    return True
 
 
 def _draw(found: Found, names: tuple[str, ...], score: float, path: Path) -> None:
