@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
 from zoo_core.errors import InputError
+
+MARK = "drawn by zoo-cli predict"
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
 
@@ -50,10 +56,10 @@ def _expanded(argument: str) -> list[Path]:
 
 
 def output_names(pictures: Sequence[Picture], out: Path) -> list[str]:
-    """Return a file name for each drawn picture, all different, none that of a picture itself.
+    """Return a file name for each drawn picture, all different, none that of a file which is not a drawn picture.
 
     Raises:
-        InputError: `out` is a file, or a drawn picture would replace its original.
+        InputError: `out` is a file, or a drawn picture would replace a file that `write` has not written.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; give a folder")
@@ -62,11 +68,35 @@ def output_names(pictures: Sequence[Picture], out: Path) -> list[str]:
     taken: set[str] = set()
     for picture in pictures:
         name = _free(_plain(picture), taken)
-        if (out / name).resolve() in originals:
+        if (out / name).resolve() in originals or not _replaceable(out / name):
             raise InputError(f"the drawn picture would replace {out / name}; give another --out")
         taken.add(name.lower())
         names.append(name)
     return names
+
+
+def _replaceable(path: Path) -> bool:
+    """Return whether there is no such file, or one that carries the mark of `write`."""
+    if not os.path.isfile(path):  # false, too, of a name that is too long
+        return True
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("comment") in (MARK, MARK.encode())  # PNG has text, JPEG bytes
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
+def write(picture: Image.Image, path: Path) -> None:
+    """Write a drawn picture, wholly or not at all, marked so that a later run may replace it."""
+    temporary = path.with_name(f".{path.name}")
+    text = PngInfo()
+    text.add_text("comment", MARK)
+    kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
+    try:
+        picture.save(temporary, format=kind, quality=92, comment=MARK, pnginfo=text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _plain(picture: Picture) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from zoo_cli.pictures import Picture, listed, output_names
+from zoo_cli.pictures import Picture, listed, output_names, write
 from zoo_core.errors import InputError
 
 
@@ -61,3 +62,16 @@ def test_an_original_is_never_replaced(folder) -> None:
         output_names(listed(["a"]), Path("a"))
     with pytest.raises(InputError, match="is a file; give a folder"):
         output_names(listed(["a"]), Path("b/1.jpg"))
+
+
+@pytest.mark.parametrize("name", ["1.jpg", "2.PNG"])
+def test_only_a_drawn_picture_is_replaced(folder, name) -> None:
+    (folder / "out").mkdir()
+    path, picture = folder / "out" / name, Image.new("RGB", (8, 6))
+    write(picture, path)
+    assert [path.name for path in (folder / "out").iterdir()] == [name]
+    assert name in output_names(listed(["a"]), Path("out"))
+    for foreign in (lambda: picture.save(path), lambda: path.write_text("notes")):
+        foreign()
+        with pytest.raises(InputError, match=f"would replace out/{name}; give another --out"):
+            output_names(listed(["a"]), Path("out"))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_cli.data import add_data, add_device, device, positive, read
-from zoo_cli.pictures import Picture, listed, output_names
+from zoo_cli.pictures import Picture, listed, output_names, write
 from zoo_cli.progress import Progress
 from zoo_core.errors import DataError, InputError
 
@@ -149,13 +149,7 @@ def _drawn(found: Found, names: tuple[str, ...], score: float, path: Path, bad: 
 def _draw(found: Found, names: tuple[str, ...], score: float, path: Path) -> None:
     from zoo_core.engine.draw import draw
 
-    temporary = path.with_name(f".{path.name}")
-    picture = draw(found.image, found.detections, names, score, targets=found.targets)
-    try:
-        picture.save(temporary, format="JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG", quality=92)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write(draw(found.image, found.detections, names, score, targets=found.targets), path)
 
 
 def _counted(detections: Detections, names: tuple[str, ...]) -> str:
