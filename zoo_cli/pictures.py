@@ -8,11 +8,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from typing import TYPE_CHECKING
 
 from zoo_core.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MARK = "drawn by zoo-cli predict"
 
@@ -77,6 +78,8 @@ def output_names(pictures: Sequence[Picture], out: Path) -> list[str]:
 
 def _replaceable(path: Path) -> bool:
     """Return whether there is no such file, or one that carries the mark of `write`."""
+    from PIL import Image
+
     if not os.path.isfile(path):  # false, too, of a name that is too long
         return True
     try:
@@ -86,8 +89,10 @@ def _replaceable(path: Path) -> bool:
         return False
 
 
-def write(picture: Image.Image, path: Path) -> None:
+def write(picture: Image, path: Path) -> None:
     """Write a drawn picture, wholly or not at all, marked so that a later run may replace it."""
+    from PIL.PngImagePlugin import PngInfo
+
     temporary = path.with_name(f".{path.name}")
     text = PngInfo()
     text.add_text("comment", MARK)
