@@ -5,7 +5,7 @@ A map of the house; an arrow points from a module to the ones it may import::
     storey 0   errors <- contributions <- plugins <- registry           standard library, pluggy
     storey 1   specs <- recipes, detectors.specs                        + pydantic
     storey 2   types <- ops <- interfaces <- detectors <- build         + torch, torchvision
-    leaves     hub, data <- engine, testing                             nothing above imports a leaf
+    leaves     pickles, hub <- importing; hub, data <- engine; hub <- testing     nothing above imports a leaf
 
 The core knows no concrete backbone, neck, head, assigner or sampler: those live in plugins. This module imports nothing.
 """

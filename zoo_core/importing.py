@@ -1,0 +1,170 @@
+"""A file of another project to a detector, whatever its format. Nothing that is in the file is run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from zoo_core.build import checked_names
+from zoo_core.detectors.detector import Detector
+from zoo_core.errors import CheckpointError, ZooError
+from zoo_core.hub import CONFIG, steps
+from zoo_core.plugins import FOREIGN
+from zoo_core.registry import Entry, entries
+from zoo_core.specs import spec_class, validate
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What is to be imported.
+
+    Attributes:
+        path: the file; it exists.
+        cfg: the description of the network, for formats whose weights lie apart from it; it exists where it is given.
+        recipe: the recipe that the weights are for; None to find it from the file.
+        class_names: one per class, in the order of the labels; None for those of the file, or numbers.
+    """
+
+    path: Path
+    cfg: Path | None = None
+    recipe: str | None = None
+    class_names: tuple[str, ...] | None = None
+
+
+class Importer(ABC):
+    """A format of weights of another project. Built as ``Importer(spec)``; registered as kind "importer".
+
+    Attributes:
+        looks_for: by what it knows a file of its own, for messages.
+    """
+
+    looks_for: ClassVar[str]
+
+    @abstractmethod
+    def recognises(self, path: Path) -> bool:
+        """Return whether the file may be of this format. Looks at the name and the first bytes alone."""
+
+    @abstractmethod
+    def read(self, request: ImportRequest) -> Detector:
+        """Return the detector of a file that `recognises` said yes to, with ``detector.recipe`` set where one is known.
+
+        Raises:
+            CheckpointError: a file that is truncated, malformed or of another layout; what was found is named.
+            ZooError: a recipe or class names that do not fit the file.
+        """
+
+
+def import_model(
+    path: str | Path,
+    *,
+    cfg: str | Path | None = None,
+    recipe: str | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Detector:
+    """Return the detector that is in a file of another project, in evaluation mode. Nothing in the file is run.
+
+    Args:
+        path: a file that an installed importer recognises.
+        cfg: the description of the network, where the weights lie apart from it; by default the importer looks beside them.
+        recipe: the recipe that the weights are for; by default it is found from the file.
+        class_names: one per class, in the order of the labels; by default those of the file.
+
+    Raises:
+        CheckpointError: no such file; nothing recognises it; it is truncated, malformed or of a layout that is not read.
+        UnknownNameError: no recipe of that name.
+        InputError: class names that do not fit.
+        BrokenPluginError: the importer of the file does not work. One that is not asked keeps nobody from the others.
+    """
+    request = ImportRequest(
+        _file(path),
+        None if cfg is None else _file(cfg),
+        recipe,
+        None if class_names is None else tuple(checked_names(class_names)),
+    )
+    found = _recognised(request.path)
+    failures = []
+    for entry, importer in found:  # several may know the name and the first bytes; only reading tells
+        name = entry.contribution.name
+        try:
+            return _read(entry, importer, request).eval()
+        except CheckpointError as error:
+            if len(found) == 1:
+                raise
+            failures.append(f"\n  {name}: {error}")
+    raise CheckpointError(f"{request.path} cannot be read:{''.join(failures)}")
+
+
+def _file(path: str | Path) -> Path:
+    try:
+        path = Path(path).expanduser()
+    except (TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path!r} is no file: {error}") from error
+    if path.is_dir():
+        if (path / CONFIG).is_file() or steps(path):
+            raise CheckpointError(f"{path} is a saved model already; zoo.load opens it")
+        raise CheckpointError(f"{path} is a folder; give the file that is in it")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
+    return path
+
+
+def _recognised(path: Path) -> list[tuple[Entry, Importer]]:
+    """Return the importers that recognise a file; raise if there is none."""
+    known: list[str] = []
+    found: list[tuple[Entry, Importer]] = []
+    failures: list[str] = []
+    for entry in [entry for entry in entries() if entry.contribution.kind == "importer"]:
+        name = entry.contribution.name
+        try:
+            importer = _importer(entry)
+            known.append(f"\n  {name}: {importer.looks_for}")
+            if _recognises(entry, importer, path):
+                found.append((entry, importer))
+        except ZooError as error:  # it keeps nobody from the others
+            failures.append(f"\n  {name} cannot be tried: {'; '.join(str(error).splitlines())}")
+    if found:
+        return found
+    if not known and not failures:
+        raise CheckpointError(f"{path}: no importer is installed; 'zoo-cli plugins' shows what is")
+    raise CheckpointError(f"{path} is no file that can be imported. What the importers look for:{''.join(known + failures)}")
+
+
+def _importer(entry: Entry) -> Importer:
+    target = entry.target()
+    try:
+        importer: Importer = target(validate(spec_class(entry), {}))
+    except ZooError:
+        raise
+    except FOREIGN as error:
+        raise entry.broken("cannot be built", error) from error
+    if isinstance(importer, Importer):
+        return importer
+    raise entry.broken(f"is a {type(importer).__name__}, which is no Importer")
+
+
+def _recognises(entry: Entry, importer: Importer, path: Path) -> bool:
+    try:
+        return bool(importer.recognises(path))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ZooError:
+        raise
+    except FOREIGN as error:
+        raise entry.broken("fails in `recognises`", error) from error
+
+
+def _read(entry: Entry, importer: Importer, request: ImportRequest) -> Detector:
+    try:
+        detector = importer.read(request)
+    except OSError as error:
+        raise CheckpointError(f"{request.path} cannot be read: {error.strerror or error}") from error
+    except ZooError:
+        raise
+    except FOREIGN as error:
+        raise entry.broken("fails in `read`", error) from error
+    if isinstance(detector, Detector):
+        return detector
+    raise entry.broken(f"returns a {type(detector).__name__}, which is no Detector")
