@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo_core.errors import InputError, nearest
+from zoo_yolo.specs import LayerSpec
 
 
 def _logistic(x: Tensor, inplace: bool) -> Tensor:
@@ -92,3 +94,8 @@ class ConvNormAct(nn.Module):
     def extra_repr(self) -> str:
         """Return the activation for the printed form."""
         return f"act={self.act!r}"
+
+
+def layer_of(spec: LayerSpec) -> Callable[..., ConvNormAct]:
+    """Return `ConvNormAct` with the activation and the norm that all layers of a part share."""
+    return partial(ConvNormAct, act=spec.activation, norm_eps=spec.norm_eps, norm_momentum=spec.norm_momentum)
