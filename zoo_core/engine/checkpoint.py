@@ -1,5 +1,6 @@
 """Checkpoints of a training run: each is a folder ``step-0000020`` that `zoo.load` opens, with what resuming needs beside it.
 
+Of a run that averages its weights, the model in the folder is the average; the weights to train on with lie beside it.
 A checkpoint appears by one rename, so that a crash or a full disk leaves the earlier ones whole.
 """
 
@@ -9,23 +10,27 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError, ValidationInfo, field_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.optim import Optimizer
 
 from zoo_core import hub
 from zoo_core.detectors.detector import Detector
+from zoo_core.engine.ema import Average
 from zoo_core.engine.optim import optimizer_tensors, restore_optimizer
-from zoo_core.errors import CheckpointError
+from zoo_core.engine.specs import TrainSpec
+from zoo_core.errors import CheckpointError, SpecError
 
 STATE = "training.json"
 MOMENTA = "optimizer.safetensors"
+TRAINED = "training.safetensors"
+"""The weights that training goes on from, where those of the model are an average."""
 
 
 class State(BaseModel):
@@ -39,6 +44,20 @@ class State(BaseModel):
     data: dict[str, Any]
     versions: dict[str, str]
     scaler: dict[str, float] = {}
+    updates: NonNegativeInt = 0
+
+    @field_validator("updates")
+    @classmethod
+    def _check_updates(cls, updates: int, known: ValidationInfo) -> int:
+        if updates > known.data.get("step", updates):
+            raise ValueError(f"{updates} updates of the average in {known.data['step']} steps")
+        return updates
+
+    def options_in_full(self) -> dict[str, Any]:
+        """Return the options, with the defaults of those that the zoo did not have yet when they were written."""
+        with suppress(SpecError, RecursionError):
+            return TrainSpec(**self.options).model_dump(mode="json")
+        return self.options
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -46,11 +65,14 @@ def checkpoints(out: Path) -> list[Path]:
     return [path for path in hub.steps(out) if (path / STATE).is_file()]
 
 
-def save_checkpoint(out: Path, model: Detector, optimizer: Optimizer, state: State, keep: int) -> Path:
+def save_checkpoint(out: Path, model: Detector, optimizer: Optimizer, average: Average | None, state: State, keep: int) -> Path:
     """Write a checkpoint, then remove all but the last `keep`."""
     folder = out / f"step-{state.step:07d}"
     with hub.replaced(folder) as fresh:
         hub.write(model, fresh)
+        if average is not None:
+            (fresh / hub.WEIGHTS).rename(fresh / TRAINED)
+            save_file(hub.separate(average.state()), fresh / hub.WEIGHTS, metadata={"format": "pt"})
         save_file(hub.separate(optimizer_tensors(model, optimizer)), fresh / MOMENTA)
         (fresh / STATE).write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
     for old in checkpoints(out)[:-keep]:
@@ -89,8 +111,8 @@ def read_state(folder: Path) -> State:
         raise CheckpointError(f"{path} cannot be used to resume: {error}") from error
 
 
-def restore_checkpoint(folder: Path, model: Detector, optimizer: Optimizer) -> None:
-    """Load the weights and the optimiser's state of a checkpoint into a model of the same spec.
+def restore_checkpoint(folder: Path, model: Detector, optimizer: Optimizer, average: Average | None, state: State) -> None:
+    """Load the weights, their average and the optimiser's state of a checkpoint into a model of the same spec.
 
     Raises:
         CheckpointError: files missing or damaged, or of a model with other options.
@@ -100,7 +122,10 @@ def restore_checkpoint(folder: Path, model: Detector, optimizer: Optimizer) -> N
         changed = [k for k, v in model.spec.model_dump(mode="json").items() if config.spec.get(k) != v] or ["class names"]
         raise CheckpointError(f"{folder} is of a model with other options ({', '.join(changed)}); use another --out")
     hub.load_weights(model, folder / hub.WEIGHTS)
+    if average is not None:
+        average.restart(state.updates)
+        hub.load_weights(model, folder / TRAINED)
     try:
-        restore_optimizer(model, optimizer, load_file(folder / MOMENTA))
+        restore_optimizer(model, optimizer, load_file(folder / MOMENTA), state.step)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder / MOMENTA} cannot be used to resume: {error}") from error

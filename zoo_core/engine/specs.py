@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from typing_extensions import Self
 
 from zoo_core.data.specs import AugmentSpec
 from zoo_core.specs import Spec
@@ -16,13 +17,19 @@ class TrainSpec(Spec):
     epochs: PositiveInt = Field(12, description="passes over the data; `steps` overrules them")
     steps: PositiveInt | None = Field(None, description="optimiser steps in all")
     batch_size: PositiveInt = Field(2, le=65536, description="images per step and process")
-    learning_rate: PositiveFloat = Field(0.0025, le=1e6, description="of SGD, for the batch size that is given")
-    momentum: NonNegativeFloat = Field(0.9, lt=1, description="of SGD")
-    weight_decay: NonNegativeFloat = Field(0.0001, description="on every trained parameter")
-    schedule: Literal["step", "cosine", "constant"] = Field("step", description="how the rate falls")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with momentum, or AdamW")
+    learning_rate: PositiveFloat = Field(0.0025, le=1e6, description="for the batch size that is given")
+    momentum: NonNegativeFloat = Field(0.9, lt=1, description="of SGD; for AdamW its first beta")
+    nesterov: bool = Field(False, description="sgd: with Nesterov's momentum")
+    weight_decay: NonNegativeFloat = Field(0.0001, description="on the trained parameters")
+    decay_all: bool = Field(True, description="weight decay on biases and norms as well; false: on weights alone")
+    schedule: Literal["step", "cosine", "linear", "constant"] = Field("step", description="how the rate falls")
+    final_rate: float = Field(0.0, ge=0, le=1, description="cosine, linear: the part of the rate that is left at the end")
     milestones: tuple[float, ...] = Field((8 / 12, 11 / 12), description="step: parts of the run after which it falls")
     decay: PositiveFloat = Field(0.1, description="step: by this factor")
     warmup_steps: NonNegativeInt = Field(0, description="the rate climbs linearly for so many steps")
+    ema: float | None = Field(None, gt=0, lt=1, description="keep the moving average of the weights, with this decay")
+    ema_ramp: PositiveInt = Field(2000, description="ema: steps over which the decay climbs; fewer in a short run")
     clip: PositiveFloat | None = Field(None, description="bound of the norm of the gradient")
     seed: NonNegativeInt = Field(0, lt=2**63, description="of the order of the images, their augmentation, and sampling")
     augment: AugmentSpec = AugmentSpec()
@@ -32,6 +39,14 @@ class TrainSpec(Spec):
     keep: PositiveInt = Field(2, description="checkpoints that are kept")
     log_every: PositiveInt = Field(1, description="steps between lines of the log")
     skip_bad: bool = Field(False, description="leave out images that cannot be read, and count them")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.nesterov and self.optimizer != "sgd":
+            raise ValueError(f"nesterov is an option of sgd, not of {self.optimizer}; set one of the two otherwise")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
 
     def total_steps(self, images: int, processes: int = 1) -> int:
         """Return the number of optimiser steps for a data set of so many images."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import broadcast
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -27,7 +26,9 @@ from zoo_core import hub
 from zoo_core.data.loader import training_loader
 from zoo_core.data.samples import DetectionData
 from zoo_core.detectors.detector import Detector
+from zoo_core.engine.accelerator import make_accelerator
 from zoo_core.engine.checkpoint import State, checkpoints, locked, read_state, restore_checkpoint, save_checkpoint, sweep
+from zoo_core.engine.ema import Average
 from zoo_core.engine.log import Log
 from zoo_core.engine.optim import make_optimizer, rate_at
 from zoo_core.engine.specs import TrainSpec
@@ -62,7 +63,7 @@ def train(
     """Train a detector, and return the folder of the last checkpoint.
 
     Args:
-        model: the detector; trained in place.
+        model: the detector; trained in place. With ``spec.ema`` it is left with the average of its weights.
         data: images and targets; its class names must be the model's.
         spec: the options.
         out: folder for checkpoints and ``log.jsonl``.
@@ -83,9 +84,10 @@ def train(
     if not len(data):
         raise TrainingError("the data set has no images")
     out = Path(out)
-    accelerator = _accelerator(spec, device)
+    accelerator = make_accelerator(spec, device)
     model.to(accelerator.device)
-    run = _Run(accelerator, model, make_optimizer(model, spec), spec, data, out, on_step)
+    average = None if spec.ema is None else Average(model)
+    run = _Run(accelerator, model, make_optimizer(model, spec), average, spec, data, out, on_step)
     _make(out)
     with locked(out) if accelerator.is_main_process else nullcontext():
         return run.run(resume)
@@ -98,6 +100,7 @@ class _Run:
     accelerator: Accelerator
     model: Detector
     optimizer: Optimizer
+    average: Average | None
     spec: TrainSpec
     data: DetectionData
     out: Path
@@ -137,14 +140,14 @@ class _Run:
             raise CheckpointError(f"{found[-1]} is of a run with other settings ({', '.join(changed)}); use another --out")
         if state.step > self.total:
             raise CheckpointError(f"{found[-1]} is already beyond the {self.total} steps that are asked for")
-        restore_checkpoint(found[-1], self.model, self.optimizer)
+        restore_checkpoint(found[-1], self.model, self.optimizer, self.average, state)
         if state.scaler and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
         return state.step
 
     def _changed(self, state: State) -> list[str]:
-        now = self._state(state.step)
-        options = [key for key, value in now.options.items() if state.options.get(key) != value and key not in FREE_TO_CHANGE]
+        now, before = self._state(state.step), state.options_in_full()
+        options = [key for key, value in now.options.items() if before.get(key) != value and key not in FREE_TO_CHANGE]
         data = [f"data {key}" for key, value in now.data.items() if state.data.get(key) != value and key != "name"]
         return options + data + (["number of processes"] if now.processes != state.processes else [])
 
@@ -156,6 +159,8 @@ class _Run:
         between = spec.steps_per_checkpoint(len(self.data), accelerator.num_processes)
         saved, step, skipped, clock, whole = start, start, 0, time.perf_counter(), True
         model.train()
+        if self.average and not start:
+            self.average.restart()  # other processes now have the weights of the first
         try:
             for loaded in loader:
                 batch = loaded.batch
@@ -166,8 +171,7 @@ class _Run:
                 norm = accelerator.clip_grad_norm_(model.parameters(), spec.clip or math.inf)
                 values = self._checked(losses, norm, step + 1, batch)
                 whole = False
-                optimizer.step()
-                optimizer.zero_grad()
+                self._update(optimizer)
                 step += 1
                 whole = True
                 seconds, clock = time.perf_counter() - clock, time.perf_counter()
@@ -188,8 +192,25 @@ class _Run:
             raise
         finally:
             accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+            if self.average:
+                self.average.install()
         accelerator.wait_for_everyone()
+        self._agree()
         return checkpoints(self.out)[-1]
+
+    def _update(self, optimizer: Any) -> None:
+        """Take the weights a step further, and their average, unless the scaler of fp16 leaves the step out."""
+        optimizer.step()
+        optimizer.zero_grad()
+        if self.average and not optimizer.step_was_skipped:
+            self.average.update(self.total, self.spec)
+
+    def _agree(self) -> None:
+        """Give all processes the statistics of the first, which it has saved; each has those of its own images."""
+        kept = self.model.state_dict()
+        for name, buffer in self.model.named_buffers():
+            if name in kept:
+                broadcast(buffer)
 
     def _checked(self, losses: Losses, norm: Tensor | None, step: int, batch: ImageBatch) -> dict[str, float]:
         """Return the losses as numbers, their mean over the processes, in one copy from the device.
@@ -224,12 +245,13 @@ class _Run:
             data=_facts(self.data),
             versions=_versions(),
             scaler={} if scaler is None else scaler.state_dict(),
+            updates=self.average.updates if self.average else 0,
         )
 
     def save(self, step: int) -> None:
         """Write a checkpoint, once for all processes."""
         if self.accelerator.is_main_process:
-            save_checkpoint(self.out, self.model, self.optimizer, self._state(step), self.spec.keep)
+            save_checkpoint(self.out, self.model, self.optimizer, self.average, self._state(step), self.spec.keep)
 
 
 FREE_TO_CHANGE = {"epochs", "steps", "workers", "save_every", "keep", "log_every"}
@@ -243,32 +265,6 @@ def _make(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"cannot write to {out}: {error.strerror or error}") from error
-
-
-def _accelerator(spec: TrainSpec, device: str | None) -> Accelerator:
-    """Return an accelerator for the device, whatever an earlier run in this process has chosen."""
-    kind = None if device is None else torch.device(device).type
-    if kind not in (None, "cpu", "cuda"):
-        raise InputError(f"training runs on cpu or cuda, not on '{device}'")
-    if kind == "cuda" and device != "cuda":
-        torch.cuda.set_device(device)  # accelerate takes the current one
-    options: dict[str, Any] = {
-        "mixed_precision": spec.precision,
-        "cpu": kind == "cpu",
-        # A level that no head looks at leaves parameters without a gradient.
-        "kwargs_handlers": [DistributedDataParallelKwargs(find_unused_parameters=True)],
-    }
-    with suppress(ValueError):  # another precision than before
-        accelerator = Accelerator(**options)
-        if kind in (None, accelerator.device.type):
-            return accelerator
-    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    try:
-        return Accelerator(**options)
-    except ValueError as error:
-        raise InputError(
-            f"accelerate cannot start, look at its variables (WORLD_SIZE, LOCAL_RANK, ACCELERATE_…): {error}"
-        ) from error
 
 
 def _seed(seed: int, step: int, process: int) -> int:

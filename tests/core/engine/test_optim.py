@@ -43,7 +43,7 @@ def test_momenta_survive_a_round_trip_by_name() -> None:
     models[1].load_state_dict(models[0].state_dict())
     tensors = optimizer_tensors(models[0], optimizers[0])
     assert set(tensors) == {f"{k}.{leaf}|momentum_buffer" for k in (0, 1) for leaf in ("weight", "bias")}
-    restore_optimizer(models[1], optimizers[1], tensors)
+    restore_optimizer(models[1], optimizers[1], tensors, 1)
     for model, optimizer in zip(models, optimizers, strict=True):
         optimizer.zero_grad()
         model(torch.ones(1, 3)).sum().backward()
@@ -54,4 +54,4 @@ def test_momenta_survive_a_round_trip_by_name() -> None:
 def test_momenta_of_another_model_are_refused() -> None:
     model = nn.Linear(3, 2)
     with pytest.raises(CheckpointError, match="the optimiser's state of 'other' does not fit"):
-        restore_optimizer(model, make_optimizer(model, TrainSpec()), {"other|momentum_buffer": torch.zeros(2, 3)})
+        restore_optimizer(model, make_optimizer(model, TrainSpec()), {"other|momentum_buffer": torch.zeros(2, 3)}, 1)
