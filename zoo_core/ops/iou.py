@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torchvision.ops import complete_box_iou_loss
 
 from zoo_core.ops.boxes import areas
 
@@ -33,3 +34,13 @@ def iou(first: Tensor, second: Tensor) -> Tensor:
 def iof(first: Tensor, second: Tensor) -> Tensor:
     """Return intersection over the area of the first boxes (N, M): how much of each lies inside the others."""
     return intersection(first, second).div_(areas(first)[:, None].clamp(min=EPSILON))
+
+
+def complete_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Return the complete IoU (N,), -1.5 … 1, of boxes (N, 4) and (N, 4) one by one, with gradient; no side may be 0.
+
+    Overlap, less the squared distance of the centres over that of the farthest corners, less the difference of the shapes
+    (Zheng et al., "Distance-IoU loss", 2020, equations 8 to 11). The weight of the shapes gets no gradient.
+    """
+    loss: Tensor = complete_box_iou_loss(first, second)
+    return 1 - loss
