@@ -21,7 +21,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from zoo_core.build import create
+from zoo_core.create import create
 from zoo_core.data.augment import Augment
 from zoo_core.data.batches import Batches
 from zoo_core.data.loader import TrainingItems

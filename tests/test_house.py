@@ -39,6 +39,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "detectors": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces"),
     "build": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces", "detectors"),
     "hub": (*STOREY_0, *STOREY_1, *STOREY_2),
+    "transfer": (*STOREY_0, *STOREY_1, *STOREY_2, "hub"),
+    "create": (*STOREY_0, *STOREY_1, *STOREY_2, "hub", "transfer"),
     "pickles": ("errors",),
     "importing": (*STOREY_0, *STOREY_1, *STOREY_2, "hub"),
     "data.plugin": STOREY_0,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo_core.build import create
+from zoo_core.create import create
 from zoo_core.data.open import open_data
 from zoo_core.engine.evaluate import evaluate
 from zoo_core.engine.specs import TrainSpec

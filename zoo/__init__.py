@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo_core.build import create as create
+    from zoo_core.create import create as create
     from zoo_core.errors import ZooError as ZooError
     from zoo_core.hub import load as load
     from zoo_core.hub import save as save
@@ -24,7 +24,7 @@ _ORIGIN = {
     "Detections": "zoo_core.types",
     "Targets": "zoo_core.types",
     "ZooError": "zoo_core.errors",
-    "create": "zoo_core.build",
+    "create": "zoo_core.create",
     "describe": "zoo_core.recipes",
     "list_models": "zoo_core.registry",
     "load": "zoo_core.hub",

@@ -12,7 +12,6 @@ from zoo_core.detectors.detector import Detector
 from zoo_core.detectors.specs import DetectorSpec, OneStageSpec, TwoStageSpec
 from zoo_core.errors import InputError, ZooError
 from zoo_core.plugins import FOREIGN
-from zoo_core.recipes import resolve
 from zoo_core.registry import find
 from zoo_core.specs import ComponentSpec
 
@@ -75,39 +74,3 @@ def checked_names(class_names: Sequence[str]) -> list[str]:
         if count > 1:
             raise InputError(f"{count} classes are named '{name}'")
     return names
-
-
-def create(
-    recipe: str | ComponentSpec,
-    *,
-    num_classes: int | None = None,
-    class_names: Sequence[str] | None = None,
-    **overrides: Any,
-) -> Detector:
-    """Return a new detector.
-
-    Args:
-        recipe: the name of a recipe (see `zoo.list_models`), or a complete spec.
-        num_classes: number of classes, background not counted; by default the recipe's, or as many as there are names.
-        class_names: names of the classes.
-        **overrides: any option of the recipe. A string or a spec replaces a part (``backbone="resnet50"``), a dict
-            changes options of it (``roi_head={"width": 256}``).
-
-    Raises:
-        UnknownNameError: no recipe of that name; the nearest is given.
-        SpecError: options that do not fit, all of them.
-        InputError: class names that do not fit the number of classes.
-        CheckpointError: backbone weights that cannot be used.
-
-    Example:
-        >>> model = zoo.create("faster_rcnn_r18_fpn", class_names=("Car", "Pedestrian", "Cyclist"))
-    """
-    if class_names is not None:
-        class_names = checked_names(class_names)
-        num_classes = len(class_names) if num_classes is None else num_classes
-    if num_classes is not None:
-        overrides["num_classes"] = num_classes
-    detector = build(resolve(recipe, overrides), class_names)
-    detector.recipe = recipe if isinstance(recipe, str) else ""
-    detector.backbone.load_pretrained()
-    return detector

@@ -20,6 +20,7 @@ KINDS = (
     "assigner",
     "sampler",
     "data_format",
+    "importer",
 )
 """The kinds of parts, in the order in which an image meets them."""
 
@@ -54,16 +55,21 @@ class Family:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A complete configuration under a name: `target` is a function without arguments that returns a spec."""
+    """A complete configuration under a name: `target` is a function without arguments that returns a spec.
+
+    `training` may name another such function: it returns, as a dict, the options of a training run that the detector is
+    published with.
+    """
 
     kind: str
     name: str
     target: str
     summary: str = ""
+    training: str = ""
 
 
 Contribution = Component | Family | Recipe
-REFERENCES = ("spec", "target", "offers", "names")
+REFERENCES = ("spec", "target", "offers", "names", "training")
 
 
 def load_reference(reference: str) -> Any:
@@ -87,6 +93,8 @@ def check(contribution: object) -> Contribution:
     if not contribution.name.strip() or "/" in contribution.name:
         raise ValueError(f"{contribution.name!r} is no name for a {contribution.kind}: it is empty or holds a '/'")
     for field in filter(values.__contains__, REFERENCES):
+        if field == "training" and not values[field]:
+            continue
         module, _, attribute = values[field].partition(":")
         if not module or not attribute.isidentifier():
             raise ValueError(f"{contribution.name!r}: {field}={values[field]!r} is not of the form 'package.module:attribute'")

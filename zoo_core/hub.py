@@ -162,7 +162,7 @@ def load(folder: str | Path) -> Detector:
     folder = locate(_path(folder))
     config = read_config(folder)
     try:
-        model = build(_spec(config, folder), config.class_names)
+        model = build(spec_of(config, folder), config.class_names)
     except InputError as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
     load_weights(model, folder / WEIGHTS)
@@ -219,7 +219,8 @@ def read_config(folder: Path) -> Config:
         raise CheckpointError(f"{path}: {where}: {first['msg']}") from error
 
 
-def _spec(config: Config, folder: Path) -> ComponentSpec:
+def spec_of(config: Config, folder: Path) -> ComponentSpec:
+    """Return the checked spec of a saved detector."""
     try:
         cls = find("assembly", str(config.spec.get("type"))).spec()
         spec: ComponentSpec = validate(cls, config.spec)
@@ -234,26 +235,34 @@ def _spec(config: Config, folder: Path) -> ComponentSpec:
 def load_weights(model: Detector, path: Path) -> None:
     """Copy the tensors of a safetensors file into a model, one at a time; names and shapes must be exactly the model's."""
     own = model.state_dict()
+    with opened(path) as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        wrong = [n for n in own if found.get(n) != tuple(own[n].shape)] + [n for n in found if n not in own]
+        if wrong:
+            name = wrong[0]
+            shape = tuple(own[name].shape) if name in own else None
+            raise CheckpointError(
+                f"{path} does not fit its {CONFIG}: {name} has shape {found.get(name)}, expected {shape} "
+                f"(and {len(wrong) - 1} more)"
+            )
+        for name, tensor in own.items():
+            tensor.copy_(sound(file.get_tensor(name), tensor, name, path))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file for a block; a `CheckpointError` says what is wrong with it."""
     try:
         with safe_open(path, framework="pt") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            wrong = [n for n in own if found.get(n) != tuple(own[n].shape)] + [n for n in found if n not in own]
-            if wrong:
-                name = wrong[0]
-                shape = tuple(own[name].shape) if name in own else None
-                raise CheckpointError(
-                    f"{path} does not fit its {CONFIG}: {name} has shape {found.get(name)}, expected {shape} "
-                    f"(and {len(wrong) - 1} more)"
-                )
-            for name, tensor in own.items():
-                tensor.copy_(_sound(file.get_tensor(name), tensor, name, path))
+            yield file
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent} is incomplete: {path.name} is missing") from error
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
 
 
-def _sound(tensor: Tensor, like: Tensor, name: str, path: Path) -> Tensor:
+def sound(tensor: Tensor, like: Tensor, name: str, path: Path) -> Tensor:
+    """Return a tensor of a file, which must be finite and of the kind of `like`; raise `CheckpointError` if it is not."""
     if tensor.is_floating_point() != like.is_floating_point():
         raise CheckpointError(f"{path}: {name} holds {tensor.dtype}, expected {like.dtype}")
     if tensor.is_floating_point() and not tensor.isfinite().all():

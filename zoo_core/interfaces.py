@@ -12,10 +12,12 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from zoo_core.types import Assignment, Channels, Detections, Features, ImageBatch, Losses, Targets
+from zoo_core.types import Assignment, Channels, Detections, Features, ImageBatch, Losses, Size, Targets
 
 Raw = TypeVar("Raw")
 """A head's own form of its output; nobody else looks into it."""
+SHARED = -1
+"""In `class_rows`: a row that all classes share."""
 
 
 class Backbone(nn.Module, ABC):
@@ -67,6 +69,14 @@ class DenseHead(nn.Module, ABC, Generic[Raw]):
     def decode(self, raw: Raw, batch: ImageBatch) -> list[Detections]:
         """Return the detections of each image in the frame of the batch, best first, without gradient."""
 
+    def class_rows(self) -> dict[str, Tensor]:
+        """Return the class that each row of the first axis of a parameter answers for, by the parameter's name.
+
+        Each value is int64 (rows,): 0 … K-1, or `SHARED` for a row of all classes. Parameters that are not named do not
+        depend on the classes. With it, rows are carried over by class name to a head for other classes.
+        """
+        return {}
+
 
 class RoIHead(nn.Module, ABC):
     """Proposals to detections. Built as ``RoIHead(spec, channels, num_classes)``."""
@@ -79,13 +89,23 @@ class RoIHead(nn.Module, ABC):
     def detect(self, features: Features, proposals: Sequence[Detections], batch: ImageBatch) -> list[Detections]:
         """Return the detections of each image in the frame of the batch, best first."""
 
+    def class_rows(self) -> dict[str, Tensor]:
+        """Return the class that each row of a parameter answers for, as `DenseHead.class_rows` does."""
+        return {}
+
 
 @runtime_checkable
 class Assigner(Protocol):
     """A rule that says which prior answers for which target. Built as ``Assigner(spec)``."""
 
-    def __call__(self, priors: Tensor, targets: Targets, predictions: Detections | None = None) -> Assignment:
-        """Match `priors` (A, 4) with the targets of one image; rules that learn look at the predictions as well."""
+    def __call__(
+        self, priors: Tensor, targets: Targets, predictions: Detections | None = None, strides: Tensor | None = None
+    ) -> Assignment:
+        """Match `priors` (A, 4) with the targets of one image.
+
+        Rules that learn look at the predictions as well; rules about cells or levels at `strides` (A,), the stride of the
+        map that each prior stands on.
+        """
         ...
 
 
@@ -104,6 +124,11 @@ class Preprocess(Protocol):
 
     It holds no tensors, so that it can be sent to the workers of a data loader.
     """
+
+    @property
+    def frame(self) -> Size:
+        """The (height, width) that an image is fitted into."""
+        ...
 
     def __call__(
         self, images: Sequence[Tensor], targets: Sequence[Targets] | None = None, names: Sequence[str] = ()

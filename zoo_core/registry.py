@@ -59,6 +59,15 @@ class Entry:
             return self.call(self.contribution.target)
         return self.load(self.contribution.spec)
 
+    def training(self) -> dict[str, Any]:
+        """Return the options of a training run that a recipe is published with; none for one that states none."""
+        if not isinstance(self.contribution, Recipe) or not self.contribution.training:
+            return {}
+        options = self.call(self.contribution.training)
+        if not isinstance(options, dict):
+            raise self.broken(f"has for training options a {type(options).__name__}, not a dict")
+        return options
+
     def target(self) -> Any:
         """Return the class (for a recipe: the function)."""
         return self.load(self.contribution.target)

@@ -137,6 +137,7 @@ class ImageBatch:
         original: (height, width) of each image before resizing.
         targets: one per image in the frame of the batch, no box without area; None when the batch is for inference.
         names: one per image, for messages; may be empty.
+        origins: (y, x) of the corner of each image in its frame; by default (0, 0), all padding is right and below.
     """
 
     tensor: Tensor
@@ -145,10 +146,13 @@ class ImageBatch:
     original: tuple[Size, ...]
     targets: tuple[Targets, ...] | None = None
     names: tuple[str, ...] = ()
+    origins: tuple[Size, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.tensor)
-        for name in ("sizes", "padded", "original", "targets"):
+        if not self.origins:
+            object.__setattr__(self, "origins", ((0, 0),) * count)
+        for name in ("sizes", "padded", "original", "targets", "origins"):
             values = getattr(self, name)
             if values is not None and len(values) != count:
                 raise InputError(f"a batch of {count} images with {len(values)} {name}")

@@ -54,6 +54,11 @@ def test_preprocess(options: dict[str, int]) -> None:
     check_preprocess("keep_ratio", **options)
 
 
+@pytest.mark.parametrize("antialias", [False, True])
+def test_stretch(antialias: bool) -> None:
+    check_preprocess("stretch", height=64, width=96, antialias=antialias)
+
+
 @pytest.mark.parametrize("recipe", ["plain_one_stage", "plain_two_stage"])
 def test_detector(recipe: str) -> None:
     check_detector(recipe)

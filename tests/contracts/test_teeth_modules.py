@@ -309,6 +309,24 @@ class OneClass(PlainHead):
     def __init__(self, spec, channels, num_classes):
         super().__init__(spec, channels, 1)
 
+    def class_rows(self):
+        return {}
+
+
+class ForgetsAClass(PlainHead):
+    def class_rows(self):
+        return {name: rows.clamp(max=self.num_classes - 2) for name, rows in super().class_rows().items()}
+
+
+class NamesNoParameter(PlainHead):
+    def class_rows(self):
+        return {f"other.{name}": rows for name, rows in super().class_rows().items()}
+
+
+class TooFewRows(PlainHead):
+    def class_rows(self):
+        return {name: rows[1:] for name, rows in super().class_rows().items()}
+
 
 @pytest.mark.parametrize(
     ("target", "message"),
@@ -329,6 +347,9 @@ class OneClass(PlainHead):
         (NeedsBoxes, "no boxes: RuntimeError: max()"),
         (MovesTargets, "the batch handed in must not be changed"),
         (OneClass, "3 classes, ordinary boxes: IndexError"),
+        (ForgetsAClass, "`class_rows` of 'layers.8.weight': each class needs as many rows as any other"),
+        (NamesNoParameter, "`class_rows` names 'other.layers.8.weight', which is no parameter"),
+        (TooFewRows, "`class_rows` of 'layers.8.weight' must be int64 of shape (5,)"),
     ],
 )
 def test_dense_head(target: type, message: str) -> None:

@@ -23,56 +23,56 @@ pytestmark = pytest.mark.usefixtures("stubs")
 
 
 class Both(Overlap):
-    def __call__(self, priors, targets, predictions=None):
+    def __call__(self, priors, targets, predictions=None, strides=None):
         found = super().__call__(priors, targets)
         return Assignment(found.priors, found.targets, torch.ones_like(found.ignored))
 
 
 class OffByOne(Overlap):
-    def __call__(self, priors, targets, predictions=None):
+    def __call__(self, priors, targets, predictions=None, strides=None):
         found = super().__call__(priors, targets)
         return Assignment(found.priors, found.targets + 1, found.ignored)
 
 
 class BeyondPriors(Overlap):
-    def __call__(self, priors, targets, predictions=None):
+    def __call__(self, priors, targets, predictions=None, strides=None):
         found = super().__call__(priors, targets)
         return Assignment(found.priors - 5, found.targets, found.ignored)
 
 
 class Twice(Overlap):
-    def __call__(self, priors, targets, predictions=None):
+    def __call__(self, priors, targets, predictions=None, strides=None):
         found = super().__call__(priors, targets)
         return Assignment(found.priors.repeat(2), found.targets.repeat(2), found.ignored)
 
 
 class TooShort(Overlap):
-    def __call__(self, priors, targets, predictions=None):
+    def __call__(self, priors, targets, predictions=None, strides=None):
         found = super().__call__(priors, targets)
         return Assignment(found.priors[:0], found.targets[:0], found.ignored[1:])
 
 
 class Sorts(Overlap):
-    def __call__(self, priors, targets, predictions=None):
+    def __call__(self, priors, targets, predictions=None, strides=None):
         priors.copy_(priors.sort(dim=0).values)
         return super().__call__(priors, targets)
 
 
 class Gambles(Overlap):
-    def __call__(self, priors, targets, predictions=None):
+    def __call__(self, priors, targets, predictions=None, strides=None):
         found = super().__call__(priors, targets)
         keep = torch.rand(len(found.priors)) < 0.5
         return Assignment(found.priors[keep], found.targets[keep], found.ignored)
 
 
 class NeedsTargets(Overlap):
-    def __call__(self, priors, targets, predictions=None):
+    def __call__(self, priors, targets, predictions=None, strides=None):
         targets.boxes.max()
         return super().__call__(priors, targets)
 
 
 class Pair(Overlap):
-    def __call__(self, priors, targets, predictions=None):
+    def __call__(self, priors, targets, predictions=None, strides=None):
         return priors, targets
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo_core.build import build_part
 from zoo_core.contributions import Component, Recipe
 from zoo_core.detectors.specs import OneStageSpec, TwoStageSpec
-from zoo_core.interfaces import Backbone, DenseHead, Neck, RoIHead
+from zoo_core.interfaces import SHARED, Backbone, DenseHead, Neck, RoIHead
 from zoo_core.ops.boxes import clip, nonempty
 from zoo_core.ops.deltas import DeltaCoder
 from zoo_core.ops.iou import iou
@@ -78,7 +78,9 @@ class Overlap:
     def __init__(self, spec: OverlapSpec) -> None:
         self.spec = spec
 
-    def __call__(self, priors: Tensor, targets: Targets, predictions: Detections | None = None) -> Assignment:
+    def __call__(
+        self, priors: Tensor, targets: Targets, predictions: Detections | None = None, strides: Tensor | None = None
+    ) -> Assignment:
         if not len(targets):
             none = torch.zeros(0, dtype=torch.int64)
             return Assignment(none, none, torch.zeros(len(priors), dtype=torch.bool))
@@ -125,6 +127,10 @@ class PlainHead(DenseHead[dict[int, Tensor]]):
 
     def forward(self, features: Features) -> dict[int, Tensor]:
         return {int(s): layer(features[int(s)]).float() for s, layer in self.layers.items()}
+
+    def class_rows(self) -> dict[str, Tensor]:
+        rows = torch.tensor([*range(self.num_classes), *[SHARED] * 4])
+        return {f"layers.{stride}.{leaf}": rows for stride in self.layers for leaf in ("weight", "bias")}
 
     def _flat(self, raw: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
         flat = torch.cat([map_.flatten(2) for map_ in raw.values()], dim=2).transpose(1, 2)  # (N, A, K + 4)
@@ -176,6 +182,10 @@ class PoolHead(RoIHead):
         self.num_classes, self.coder, self.assigner = num_classes, DeltaCoder(), build_part("assigner", spec.assigner)
         self.hidden = nn.Linear(4 * next(iter(channels.values())), spec.width)
         self.output = nn.Linear(spec.width, num_classes + 5)
+
+    def class_rows(self) -> dict[str, Tensor]:
+        rows = torch.tensor([*range(self.num_classes), *[SHARED] * 5])
+        return {"output.weight": rows, "output.bias": rows}
 
     def _outputs(self, features: Features, proposals: Sequence[Detections]) -> tuple[Tensor, Tensor]:
         index = torch.cat([torch.full((len(found), 1), float(k)) for k, found in enumerate(proposals)])

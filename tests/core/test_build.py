@@ -21,8 +21,9 @@ from tests.core.stubs import (
     plain_one_stage,
     plain_two_stage,
 )
-from zoo_core.build import build, build_part, create
+from zoo_core.build import build, build_part
 from zoo_core.contributions import Component
+from zoo_core.create import create
 from zoo_core.detectors.detector import Detector
 from zoo_core.detectors.one_stage import OneStage
 from zoo_core.detectors.preprocess import KeepRatio
@@ -160,6 +161,17 @@ def test_a_part_that_fails_is_named() -> None:
     )
     with contributed(part), pytest.raises(InputError, match=f"^{text}$"):
         create("plain_one_stage", neck="failing")
+
+
+class Leaving(Even):
+    def __init__(self, spec: EvenSpec, channels: dict[int, int]) -> None:
+        raise SystemExit(0)
+
+
+def test_a_part_that_leaves_the_program_is_a_part_that_fails() -> None:
+    part = component("neck", "leaving", EvenSpec, Leaving)
+    with contributed(part), pytest.raises(InputError, match=r"^neck 'leaving' cannot be built .*: SystemExit: 0$"):
+        create("plain_one_stage", neck="leaving")
 
 
 @pytest.mark.parametrize("width", [10**15, 10**30])

@@ -14,7 +14,7 @@ FAMILY = Family("backbone", "all", "a:Spec", "a:Target", "a:offers", "a:names")
 RECIPE = Recipe("detector", "mine", "a:recipe")
 
 
-@pytest.mark.parametrize("contribution", [PART, FAMILY, RECIPE])
+@pytest.mark.parametrize("contribution", [PART, FAMILY, RECIPE, replace(RECIPE, training="a:training")])
 def test_what_is_well_formed_passes_unchanged(contribution: Any) -> None:
     assert check(contribution) is contribution
     with pytest.raises(FrozenInstanceError):
@@ -29,6 +29,7 @@ def test_every_kind_but_that_of_recipes_takes_components(kind: str) -> None:
 @pytest.mark.parametrize(
     ("contribution", "message"),
     [
+        (replace(RECIPE, training="a.training"), "training='a.training' is not of the form 'package.module:attribute'"),
         (5, "zoo_contributions() yielded 5; expected a Component, Family or Recipe"),
         (("neck", "mine"), "expected a Component, Family or Recipe"),
         (replace(PART, kind="nekc"), "'mine' has kind 'nekc'; the kinds are detector, assembly, "),

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zoo_core import hub
-from zoo_core.build import create
+from zoo_core.create import create
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError
 
@@ -150,7 +150,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_model(tmp_path: Path) -> None:
 import sys, torch
 from tests.core.stubs import STUBS
 from zoo_core import hub, registry
-from zoo_core.build import create
+from zoo_core.create import create
 with registry.contributed(*STUBS):
     model = create("plain_two_stage")
     for k in range(10**6):

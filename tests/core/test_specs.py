@@ -299,7 +299,7 @@ def test_options_and_slots_of_a_spec() -> None:
     ("given", "text"),
     [
         ({"short_side": 900, "long_side": 800}, "short_side 900 is longer than long_side 800"),
-        ({"std": (1, 0, 1)}, "std must be positive, got (1.0, 0.0, 1.0)"),
+        ({"std": (1, 0, 1)}, "std.1: input should be greater than 0, got 0"),
         ({"long_side": 0}, "long_side: input should be greater than 0, got 0"),
         ({"mean": (1, 2)}, "mean.2: is required"),
     ],

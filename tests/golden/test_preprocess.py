@@ -85,7 +85,7 @@ def test_a_batch_of_two_sizes(record: Callable[[str], Record]) -> None:
     assert [[*size] for size in padded] == case["pad_shape"]
     frame = (max(h for h, _ in padded), max(w for _, w in padded))
     assert [*frame] == case["batch_input_shape"]
-    close(KeepRatio(KeepRatioSpec())._stack([large, small], sizes, frame), wanted["batch.inputs"])
+    close(KeepRatio(KeepRatioSpec())._stack([large, small], sizes, [(0, 0)] * 2, frame), wanted["batch.inputs"])
 
 
 def test_arithmetic_of_sizes(folder: Path) -> None:

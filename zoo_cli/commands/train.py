@@ -53,7 +53,7 @@ def run(args: Namespace) -> int:
     """Train, and say where the result is."""
     import torch
 
-    from zoo_core.build import create
+    from zoo_core.create import create
     from zoo_core.engine.checkpoint import checkpoints
     from zoo_core.engine.train import train
 

@@ -79,6 +79,10 @@ class Detector(nn.Module, ABC):
     def detect(self, batch: ImageBatch) -> list[Detections]:
         """Return the detections in the frame of the batch."""
 
+    def class_rows(self) -> dict[str, Tensor]:
+        """Return the class that each row of a parameter answers for, by the parameter's name; see `DenseHead.class_rows`."""
+        return {}
+
     def features(self, batch: ImageBatch) -> Features:
         """Return the feature maps that the heads look at."""
         features: Features = self.backbone(batch.tensor)

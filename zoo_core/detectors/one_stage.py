@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from zoo_core.detectors.detector import Detector
 from zoo_core.detectors.specs import OneStageSpec
 from zoo_core.interfaces import Backbone, DenseHead, Neck, Preprocess
@@ -26,6 +28,10 @@ class OneStage(Detector):
     ) -> None:
         super().__init__(spec, class_names)
         self.preprocess, self.backbone, self.neck, self.head = preprocess, backbone, neck, head
+
+    def class_rows(self) -> dict[str, Tensor]:
+        """Return the rows of classes in the head."""
+        return {f"head.{name}": rows for name, rows in self.head.class_rows().items()}
 
     def losses(self, batch: ImageBatch) -> Losses:
         """Return the losses of the head."""

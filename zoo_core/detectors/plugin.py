@@ -24,3 +24,7 @@ def zoo_contributions() -> Iterator[Contribution]:
         *("preprocess", "keep_ratio", f"{specs}:KeepRatioSpec", "zoo_core.detectors.preprocess:KeepRatio"),
         summary="resize with the aspect ratio kept, normalise, pad",
     )
+    yield Component(
+        *("preprocess", "stretch", f"{specs}:StretchSpec", "zoo_core.detectors.preprocess:Stretch"),
+        summary="resize to one size, normalise",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from typing_extensions import Self
 
 from zoo_core.specs import BackboneSlot, ComponentSpec, DenseHeadSlot, NeckSlot, PreprocessSlot, RoIHeadSlot
@@ -15,23 +15,39 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
-class KeepRatioSpec(ComponentSpec):
-    """Resize to fit a frame with the aspect ratio kept, normalise, pad at the right and the bottom."""
+class ResizeSpec(ComponentSpec):
+    """What every preprocessing of the core has: how pixels are resampled and normalised."""
+
+    mean: tuple[float, float, float] = Field(IMAGENET_MEAN, description="subtracted from the RGB values 0 … 255")
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
+        IMAGENET_STD, description="what the difference is divided by"
+    )
+    antialias: bool = Field(False, description="an image made smaller is averaged, not sampled")
+
+
+class KeepRatioSpec(ResizeSpec):
+    """Resize to fit a frame with the aspect ratio kept, normalise, pad: at the right and the bottom, or all around."""
 
     type: str = "keep_ratio"
     long_side: PositiveInt = Field(1333, le=LONGEST_SIDE, description="bound of the longer side, in pixels")
     short_side: PositiveInt = Field(800, le=LONGEST_SIDE, description="bound of the shorter side, in pixels")
-    mean: tuple[float, float, float] = Field(IMAGENET_MEAN, description="subtracted from the RGB values 0 … 255")
-    std: tuple[float, float, float] = Field(IMAGENET_STD, description="what the difference is divided by")
     pad_multiple: PositiveInt = Field(32, le=4096, description="sides are padded to a multiple of this")
+    pad_value: float | None = Field(None, ge=0, le=255, description="grey of the padding, 0 … 255; by default the mean")
+    centred: bool = Field(False, description="half of the padding is put at the left and the top")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.short_side > self.long_side:
             raise ValueError(f"short_side {self.short_side} is longer than long_side {self.long_side}")
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be positive, got {self.std}")
         return self
+
+
+class StretchSpec(ResizeSpec):
+    """Resize to one size, whatever the aspect ratio, and normalise."""
+
+    type: str = "stretch"
+    height: PositiveInt = Field(416, le=LONGEST_SIDE, description="of the resized image, in pixels")
+    width: PositiveInt = Field(416, le=LONGEST_SIDE, description="of the resized image, in pixels")
 
 
 class DetectorSpec(ComponentSpec):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from zoo_core.detectors.detector import Detector
 from zoo_core.detectors.specs import TwoStageSpec
@@ -31,6 +32,10 @@ class TwoStage(Detector):
         super().__init__(spec, class_names)
         self.preprocess, self.backbone, self.neck = preprocess, backbone, neck
         self.proposer, self.roi_head = proposer, roi_head
+
+    def class_rows(self) -> dict[str, Tensor]:
+        """Return the rows of classes in the RoI head; the proposer knows but one class, which stays what it is."""
+        return {f"roi_head.{name}": rows for name, rows in self.roi_head.class_rows().items()}
 
     def losses(self, batch: ImageBatch) -> Losses:
         """Return the losses of both stages."""

@@ -8,11 +8,11 @@ from torch import Tensor
 from zoo_core.types import Size
 
 
-def clip(boxes: Tensor, size: Size) -> Tensor:
-    """Return boxes (…, 4) clipped to an image of (height, width)."""
-    height, width = size
+def clip(boxes: Tensor, size: Size, origin: Size = (0, 0)) -> Tensor:
+    """Return boxes (…, 4) clipped to an image of (height, width) whose corner is at `origin`, (y, x)."""
+    (top, left), (height, width) = origin, size
     # Numbers as arguments, not as a tensor, which would have to be copied to the device.
-    x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
+    x, y = boxes[..., 0::2].clamp(left, left + width), boxes[..., 1::2].clamp(top, top + height)
     return torch.stack([x, y], dim=-1).flatten(-2)
 
 

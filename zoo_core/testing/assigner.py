@@ -53,11 +53,12 @@ def _check(contract: Contract, assigner: Assigner, priors: Tensor, targets: Targ
         torch.rand(count, generator=scenes.generator()).to(priors.device),
         torch.zeros(count, dtype=torch.int64, device=priors.device),
     )
-    with unchanged(contract, priors=priors, targets=targets, predictions=predictions):
-        found = assigner(priors, targets, predictions)
+    strides = torch.full((count,), 8.0, device=priors.device)
+    with unchanged(contract, priors=priors, targets=targets, predictions=predictions, strides=strides):
+        found = assigner(priors, targets, predictions, strides)
     check_assignment(contract, found, count, len(targets))
     contract.demand(found.ignored.device == priors.device, f"the result is on {found.ignored.device}, not on {priors.device}")
-    contract.demand(equal(found, assigner(priors, targets, predictions)), "the result differs when asked again")
+    contract.demand(equal(found, assigner(priors, targets, predictions, strides)), "the result differs when asked again")
 
 
 def check_assignment(contract: Contract, found: Any, priors: int, targets: int) -> None:

@@ -13,7 +13,7 @@ from zoo_core.specs import ComponentSpec
 from zoo_core.testing import scenes
 from zoo_core.testing.contract import Contract, Part, checked_spec
 from zoo_core.testing.modules import check_gradients, check_module, seeded, unchanged
-from zoo_core.testing.outcomes import check_detections, check_losses, equal
+from zoo_core.testing.outcomes import check_class_rows, check_detections, check_losses, equal
 from zoo_core.types import Channels, Features, ImageBatch
 
 
@@ -55,6 +55,7 @@ def _made(
     with contract.case("made from its spec"):
         head: DenseHead[Any] = build_part("dense_head", spec, channels, classes).to(device)
         contract.demand(isinstance(head, DenseHead), f"{type(head).__name__} is no subclass of DenseHead")
+        check_class_rows(contract, head, classes)
     with contract.case("detection"):
         with unchanged(contract, maps=maps, batch=batch):
             found = head.eval().decode(head(maps), batch)  # with gradients on: a proposer is called so in training

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo_core.interfaces import SHARED
 from zoo_core.testing.contract import Contract
 from zoo_core.types import Channels, Detections, Features, Size
 
@@ -65,6 +66,23 @@ def check_losses(contract: Contract, losses: Any) -> Tensor:
         contract.demand(scalar, f"loss '{name}' must be a tensor of one float, not {value!r}")
         contract.demand(value.isfinite(), f"loss '{name}' is {value.item()}; losses must be finite")
     return torch.stack([value.float() for value in losses.values()]).sum()
+
+
+def check_class_rows(contract: Contract, head: Any, num_classes: int) -> None:
+    """Check what a head says of the rows of its parameters."""
+    parameters = dict(head.named_parameters())
+    for name, rows in head.class_rows().items():
+        contract.demand(name in parameters, f"`class_rows` names '{name}', which is no parameter")
+        right = isinstance(rows, Tensor) and rows.dtype == torch.int64 and rows.shape == parameters[name].shape[:1]
+        contract.demand(right, f"`class_rows` of '{name}' must be int64 of shape {tuple(parameters[name].shape[:1])}")
+        inside = ((rows >= SHARED) & (rows < num_classes)).all()
+        contract.demand(
+            inside, f"`class_rows` of '{name}' must hold classes 0 … {num_classes - 1}, or {SHARED} for shared rows"
+        )
+        counts = {int((rows == label).sum()) for label in range(num_classes)}
+        contract.demand(
+            len(counts) == 1 and min(counts), f"`class_rows` of '{name}': each class needs as many rows as any other"
+        )
 
 
 def check_detections(contract: Contract, found: Any, num_classes: int, count: int = 2) -> None:

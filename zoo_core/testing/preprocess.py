@@ -69,10 +69,11 @@ def _check_batch(contract: Contract, preprocess: Preprocess, images: list[Tensor
     right = len(shape) == 4 and shape[:2] == (len(images), 3) and kind == torch.float32 and batch.tensor.isfinite().all()
     contract.demand(right, f"the tensor is {kind} of {shape}; it must be finite float32 (N, 3, H, W)")
     contract.demand(batch.original == sizes, f"`original` is {batch.original} for images of {sizes}")
-    for size, padded in zip(batch.sizes, batch.padded, strict=True):
-        grows = all(1 <= a <= b <= c for a, b, c in zip(size, padded, shape[2:], strict=True))
+    for size, origin, padded in zip(batch.sizes, batch.origins, batch.padded, strict=True):
+        grows = all(a >= 1 and o >= 0 and o + a <= b <= c for a, o, b, c in zip(size, origin, padded, shape[2:], strict=True))
         contract.demand(
-            grows, f"an image of {size} padded to {padded} in a batch of {shape[2:]}: each must hold the one before"
+            grows,
+            f"an image of {size} at {origin} padded to {padded} in a batch of {shape[2:]}: each must hold the one before",
         )
     contract.demand(equal(batch, preprocess(images, targets)), "the batch differs when made again")
     contract.demand(preprocess(images).targets is None, "a batch without targets must have None for them")
@@ -100,10 +101,11 @@ def _check_targets(contract: Contract, preprocess: Preprocess, targets: list[Tar
     batch = preprocess(scenes.images(), targets)
     found = batch.targets or ()
     contract.demand(len(found) == len(targets), f"{len(found)} targets in the batch for {len(targets)}")
-    for after, before, (height, width) in zip(found, targets, batch.sizes, strict=True):
+    for after, before, (height, width), (top, left) in zip(found, targets, batch.sizes, batch.origins, strict=True):
         contract.demand(len(after) <= len(before), "there are more targets than before")
         contract.demand(nonempty(after.boxes).all(), "boxes without area must be left out: no head can learn from them")
         contract.demand(set(after.labels.tolist()) <= set(before.labels.tolist()), "there are labels that were not there")
+        corner = torch.tensor([left, top, left, top])
         limits = torch.tensor([width, height, width, height]) + TOLERANCE
-        for boxes in (after.boxes, after.ignored):
+        for boxes in (after.boxes - corner, after.ignored - corner):
             contract.demand(((boxes >= -TOLERANCE) & (boxes <= limits)).all(), "boxes lie outside the resized image")

@@ -13,7 +13,7 @@ from zoo_core.specs import ComponentSpec
 from zoo_core.testing import scenes
 from zoo_core.testing.contract import Contract, Part, checked_spec
 from zoo_core.testing.modules import check_gradients, check_module, seeded, unchanged
-from zoo_core.testing.outcomes import check_detections, check_losses, equal
+from zoo_core.testing.outcomes import check_class_rows, check_detections, check_losses, equal
 from zoo_core.types import Channels, Detections, Features, ImageBatch
 
 COUNTS = (0, 1, 1000)
@@ -58,6 +58,7 @@ def _made(contract: Contract, spec: ComponentSpec, channels: Channels, classes: 
     with contract.case("made from its spec"):
         head: RoIHead = build_part("roi_head", spec, channels, classes).to(device)
         contract.demand(isinstance(head, RoIHead), f"{type(head).__name__} is no subclass of RoIHead")
+        check_class_rows(contract, head, classes)
     for count in COUNTS:
         with contract.case(f"detection from {count} proposals"), torch.no_grad():
             found = scenes.proposals(count, None, device)

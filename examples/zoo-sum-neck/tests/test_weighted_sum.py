@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo_core.build import create
+from zoo_core.create import create
 from zoo_core.errors import InputError, SpecError
 from zoo_core.testing import check_neck, check_plugin
 from zoo_sum_neck.specs import WeightedSumSpec

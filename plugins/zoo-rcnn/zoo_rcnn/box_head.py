@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from zoo_core.build import build_part
 from zoo_core.errors import InputError
-from zoo_core.interfaces import Assigner, RoIHead, Sampler
+from zoo_core.interfaces import SHARED, Assigner, RoIHead, Sampler
+from zoo_core.ops.boxes import clip
 from zoo_core.ops.deltas import DeltaCoder
 from zoo_core.ops.losses import l1, softmax_cross_entropy
 from zoo_core.ops.nms import suppress
 from zoo_core.ops.roi_align import pyramid_roi_align
-from zoo_core.types import Assignment, Channels, Detections, Features, ImageBatch, Losses, Targets
+from zoo_core.types import Assignment, Channels, Detections, Features, ImageBatch, Losses, Size, Targets
 from zoo_rcnn.specs import BoxHeadSpec
 
 
@@ -43,6 +44,12 @@ class BoxHead(RoIHead):
         nn.init.normal_(self.deltas.weight, std=0.001)
         for layer in (*self.shared, self.classes, self.deltas):
             nn.init.zeros_(layer.bias)
+
+    def class_rows(self) -> dict[str, Tensor]:
+        """Return the class of each row of the predictors; the background, the last row, is shared."""
+        classes = torch.arange(self.num_classes)
+        scores, deltas = torch.cat([classes, torch.tensor([SHARED])]), classes.repeat_interleave(4)
+        return {"classes.weight": scores, "classes.bias": scores, "deltas.weight": deltas, "deltas.bias": deltas}
 
     def forward(self, features: Features, rois: Tensor) -> tuple[Tensor, Tensor]:
         """Return class logits (R, K + 1) and box deltas (R, K, 4) of regions (R, 5): image index and xyxy."""
@@ -87,17 +94,17 @@ class BoxHead(RoIHead):
         logits, deltas = self(features, as_rois([found.boxes for found in proposals]))
         counts = [len(found) for found in proposals]
         return [
-            self.select(found.boxes, logit.softmax(dim=1), delta, size)
-            for found, logit, delta, size in zip(
-                proposals, logits.split(counts), deltas.split(counts), batch.sizes, strict=True
+            self.select(found.boxes, logit.softmax(dim=1), delta, size, origin)
+            for found, logit, delta, size, origin in zip(
+                proposals, logits.split(counts), deltas.split(counts), batch.sizes, batch.origins, strict=True
             )
         ]
 
-    def select(self, rois: Tensor, scores: Tensor, deltas: Tensor, size: tuple[int, int]) -> Detections:
+    def select(self, rois: Tensor, scores: Tensor, deltas: Tensor, size: Size, origin: Size = (0, 0)) -> Detections:
         """Return the detections of one image from its regions (R, 4), scores (R, K + 1) and deltas (R, K, 4)."""
         spec = self.spec
         region, label = (scores[:, :-1] > spec.least_score).nonzero(as_tuple=True)
-        boxes = self.coder.decode(rois[region], deltas[region, label], size)
+        boxes = clip(self.coder.decode(rois[region], deltas[region, label]), size, origin)
         score = scores[region, label]
         kept = suppress(boxes, score, label, spec.nms_iou, spec.most_detections)
         return Detections(boxes[kept], score[kept], label[kept])

@@ -27,7 +27,13 @@ class MaxIoU:
     def __init__(self, spec: MaxIoUSpec) -> None:
         self.spec = spec
 
-    def __call__(self, priors: Tensor, targets: Targets, predictions: Detections | None = None) -> Assignment:  # noqa: ARG002
+    def __call__(
+        self,
+        priors: Tensor,
+        targets: Targets,
+        predictions: Detections | None = None,  # noqa: ARG002
+        strides: Tensor | None = None,  # noqa: ARG002
+    ) -> Assignment:
         """Match priors (A, 4) with the targets of one image."""
         if self.spec.ignore is None or not len(targets.ignored) or not len(priors):
             return self._match(priors, targets.boxes)

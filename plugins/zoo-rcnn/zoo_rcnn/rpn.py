@@ -15,7 +15,7 @@ from zoo_core.ops.boxes import clip, nonempty
 from zoo_core.ops.deltas import DeltaCoder
 from zoo_core.ops.losses import binary_cross_entropy, l1
 from zoo_core.ops.nms import suppress
-from zoo_core.types import Assignment, Channels, Detections, Features, ImageBatch, Losses, Targets
+from zoo_core.types import Assignment, Channels, Detections, Features, ImageBatch, Losses, Size, Targets
 from zoo_rcnn.specs import RPNSpec
 
 
@@ -98,10 +98,10 @@ class RPN(DenseHead[RPNOutput]):
         padded, device = batch.padded[image], anchors.device
         inside = torch.cat([inside_image(s, k, padded, self.per_cell, device) for k, s in raw.shapes.items()])
         if self.spec.border is not None:
-            height, width = batch.sizes[image]
-            border = self.spec.border
-            limits = anchors.new_tensor([width + border, height + border])
-            inside &= (anchors[:, :2] >= -border).all(dim=1) & (anchors[:, 2:] < limits).all(dim=1)
+            (height, width), (top, left), border = batch.sizes[image], batch.origins[image], self.spec.border
+            corner = anchors.new_tensor([left, top])
+            limits = corner + anchors.new_tensor([width + border, height + border])
+            inside &= (anchors[:, :2] >= corner - border).all(dim=1) & (anchors[:, 2:] < limits).all(dim=1)
         return inside
 
     @torch.no_grad()
@@ -117,12 +117,12 @@ class RPN(DenseHead[RPNOutput]):
             scores.append(best.sigmoid())
             levels.append(torch.full((best.shape[1],), level, device=best.device))
         return [
-            self._suppress(torch.cat([b[k] for b in boxes]), torch.cat([s[k] for s in scores]), torch.cat(levels), size)
-            for k, size in enumerate(batch.sizes)
+            self._suppress(torch.cat([b[k] for b in boxes]), torch.cat([s[k] for s in scores]), torch.cat(levels), region)
+            for k, region in enumerate(zip(batch.sizes, batch.origins, strict=True))
         ]
 
-    def _suppress(self, boxes: Tensor, scores: Tensor, levels: Tensor, size: tuple[int, int]) -> Detections:
-        boxes = clip(boxes, size)
+    def _suppress(self, boxes: Tensor, scores: Tensor, levels: Tensor, region: tuple[Size, Size]) -> Detections:
+        boxes = clip(boxes, *region)
         keep = nonempty(boxes)
         boxes, scores, levels = boxes[keep], scores[keep], levels[keep]
         kept = suppress(boxes, scores, levels, self.spec.nms_iou, self.spec.proposals)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests.core.stubs import Blocks, BlocksSpec, component
-from zoo_core.build import create
+from zoo_core.create import create
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import DataError, InputError
 from zoo_core.registry import contributed

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo_core.build import create
+from zoo_core.create import create
 from zoo_core.detectors.one_stage import OneStage
 from zoo_core.ops.iou import iou
 from zoo_core.types import Targets

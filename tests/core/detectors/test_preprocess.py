@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_core.detectors.preprocess import KeepRatio, fit, round_up, scale_of
-from zoo_core.detectors.specs import KeepRatioSpec
+from zoo_core.detectors.preprocess import KeepRatio, Stretch, fit, round_up, scale_of
+from zoo_core.detectors.specs import KeepRatioSpec, StretchSpec
 from zoo_core.errors import InputError
 from zoo_core.types import ANY_LABEL, Detections, Targets
 
@@ -139,3 +139,64 @@ def test_it_can_be_sent_to_a_worker() -> None:
 def test_options_that_make_no_sense(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         KeepRatioSpec.model_validate(options)
+
+
+LETTERBOX = {"long_side": 64, "short_side": 64, "mean": (0, 0, 0), "std": (255, 255, 255), "pad_value": 114.0, "centred": True}
+
+
+def test_a_letterbox_is_centred_on_grey() -> None:
+    spec = KeepRatioSpec(**LETTERBOX)
+    batch = KeepRatio(spec)([picture(35, 64), picture(64, 51)])
+    assert batch.sizes == ((35, 64), (64, 51))
+    assert batch.padded == ((64, 64), (64, 64))
+    assert batch.origins == ((14, 0), (0, 6))  # half of 29 and of 13, rounded down
+    torch.testing.assert_close(batch.tensor[0, :, 14:49], picture(35, 64).float() / 255)
+    torch.testing.assert_close(batch.tensor[1, :, :, 6:57], picture(64, 51).float() / 255)
+    assert (batch.tensor[0, :, :14] == 114 / 255).all()
+    assert (batch.tensor[0, :, 49:] == 114 / 255).all()
+    assert (batch.tensor[1, :, :, :6] == 114 / 255).all()
+    assert (batch.tensor[1, :, :, 57:] == 114 / 255).all()
+
+
+def test_an_image_lies_alike_alone_and_beside_a_larger_one() -> None:
+    letterbox = KeepRatio(KeepRatioSpec(**LETTERBOX))
+    alone, together = letterbox([picture(20, 64)]), letterbox([picture(20, 64), picture(64, 64, seed=1)])
+    assert alone.origins == together.origins[:1] == ((6, 0),)
+    assert torch.equal(alone.tensor[0], together.tensor[0, :, :32])
+    assert (together.tensor[0, :, 32:] == 114 / 255).all()
+
+
+def test_boxes_go_into_a_letterbox_and_back() -> None:
+    letterbox = KeepRatio(KeepRatioSpec(**LETTERBOX))
+    batch = letterbox([picture(70, 128)], [targets_of([0.0, 0, 128, 70], [10, 20, 30, 40], [-9, 30, 5, 99])])
+    assert batch.targets is not None
+    assert batch.origins == ((14, 0),)
+    wanted = torch.tensor([[0.0, 14, 64, 49], [5, 24, 15, 34], [0, 29, 2.5, 49]])
+    torch.testing.assert_close(batch.targets[0].boxes, wanted)
+    (back,) = letterbox.restore([Detections(wanted, torch.ones(3), torch.zeros(3, dtype=torch.int64))], batch)
+    torch.testing.assert_close(back.boxes, torch.tensor([[0.0, 0, 128, 70], [10, 20, 30, 40], [0, 30, 5, 70]]))
+
+
+def test_a_stretched_image_has_one_size_and_its_boxes_a_factor_per_axis() -> None:
+    stretch = Stretch(StretchSpec(height=32, width=96, mean=(0, 0, 0), std=(255, 255, 255)))
+    assert stretch.frame == (32, 96)
+    batch = stretch([picture(64, 48), picture(1, 1)], [targets_of([0.0, 0, 24, 32]), Targets()])
+    assert tuple(batch.tensor.shape) == (2, 3, 32, 96)
+    assert batch.sizes == batch.padded == ((32, 96), (32, 96))
+    assert batch.targets is not None
+    assert batch.targets[0].boxes.tolist() == [[0, 0, 48, 16]]
+    wanted = F.interpolate(picture(64, 48)[None].float(), (32, 96), mode="bilinear")[0] / 255
+    assert (batch.tensor[0] - wanted).abs().max() < 1.01 / 255
+
+
+def test_antialiasing_averages_what_is_made_smaller() -> None:
+    checks = (torch.arange(64)[:, None] + torch.arange(64)).remainder(2).mul(255).to(torch.uint8).repeat(3, 1, 1)
+    plain, smooth = (Stretch(StretchSpec(height=9, width=9, antialias=on))([checks]).tensor for on in (False, True))
+    assert smooth.std(dim=(2, 3)).max() < 0.1 < plain.std(dim=(2, 3)).min()
+
+
+@pytest.mark.parametrize("size", [(375, 1242), (1242, 375)])
+def test_the_frame_holds_every_image(size: tuple[int, int]) -> None:
+    keep = KeepRatio(KeepRatioSpec(long_side=640, short_side=320))
+    assert keep.frame == (640, 640)
+    assert max(keep([picture(*size)]).sizes[0]) <= 640

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo_core.build import create
+from zoo_core.create import create
 from zoo_core.detectors.two_stage import TwoStage, as_objects, named
 from zoo_core.types import ANY_LABEL, Targets
 

@@ -26,3 +26,8 @@ def test_nonempty() -> None:
     assert nonempty(found).tolist() == [True, False, False, False, True]
     assert nonempty(found, minimum=0.5).tolist() == [True, False, False, False, False]
     assert nonempty(torch.zeros(0, 4)).shape == (0,)
+
+
+def test_clip_to_an_image_that_does_not_begin_at_the_corner() -> None:
+    found = torch.tensor([[-5.0, -5.0, 200.0, 200.0], [8.0, 12.0, 9.0, 14.0]])
+    assert clip(found, (30, 50), (10, 7)).tolist() == [[7, 10, 57, 40], [8, 12, 9, 14]]

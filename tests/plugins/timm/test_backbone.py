@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from zoo_core.build import build_part, create
+from zoo_core.build import build_part
+from zoo_core.create import create
 from zoo_core.errors import CheckpointError, InputError
 from zoo_core.registry import find
 from zoo_core.specs import Slot

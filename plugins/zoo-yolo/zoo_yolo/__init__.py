@@ -1,0 +1,1 @@
+"""One-stage detectors with anchors: YOLOv4, YOLOv5, and any network of a Darknet ``.cfg``."""

@@ -1,0 +1,1 @@
+"""Darknet: networks from ``.cfg`` files, weights from ``.weights`` files."""

@@ -1,0 +1,151 @@
+"""The weights of a saved detector in another one: what is taken, by what name, and what the report says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from zoo_core import hub
+from zoo_core.create import create
+from zoo_core.detectors.detector import Detector
+from zoo_core.errors import CheckpointError, InputError
+from zoo_core.transfer import carry_over, paired
+
+pytestmark = pytest.mark.usefixtures("stubs")
+COCO = ("person", "car", "dog", "Cyclist")
+KITTI = ("Car", "Cyclist", "Pedestrian", "Tram")
+MAP = {"car": "Car", "person": "Pedestrian"}
+
+
+def model_of(recipe: str, names: tuple[str, ...], seed: int, **options: object) -> Detector:
+    torch.manual_seed(seed)
+    return create(recipe, class_names=names, **options)
+
+
+@pytest.fixture(params=["plain_one_stage", "plain_two_stage"])
+def recipe(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def saved(recipe: str, tmp_path: Path) -> Path:
+    return hub.save(model_of(recipe, COCO, 1), tmp_path / "saved")
+
+
+def test_the_same_classes_take_everything_as_it_is(recipe: str, saved: Path) -> None:
+    model = model_of(recipe, COCO, 2)
+    report = carry_over(model, saved)
+    assert set(report.loaded) == set(model.state_dict())
+    assert [report.remapped, report.reinitialised, report.missing, report.unexpected] == [{}, {}, [], []]
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in load_file(saved / hub.WEIGHTS).items())
+
+
+def test_rows_follow_the_names_of_the_classes(recipe: str, saved: Path) -> None:
+    model, fresh = model_of(recipe, KITTI, 2), model_of(recipe, KITTI, 2)
+    report = carry_over(model, saved, MAP)
+    there, before = load_file(saved / hub.WEIGHTS), fresh.state_dict()
+    assert set(report.remapped) == set(model.class_rows())
+    for name, rows in model.class_rows().items():
+        found = model.state_dict()[name]
+        for label, old in ((0, 1), (1, 3), (2, 0)):  # Car, Cyclist, Pedestrian
+            assert torch.equal(found[label], there[name][old])
+        assert torch.equal(found[3], before[name][3])  # the tram is new
+        assert torch.equal(found[rows < 0], there[name][4:])  # boxes and background belong to all
+    others = [name for name in there if name not in report.remapped]
+    assert sorted(report.loaded) == sorted(others)
+    assert all(torch.equal(model.state_dict()[name], there[name]) for name in others)
+    assert report.classes == {"Car": "car", "Cyclist": "Cyclist", "Pedestrian": "person", "Tram": None}
+
+
+def test_the_same_names_in_another_order_are_other_rows(saved: Path, recipe: str) -> None:
+    model = model_of(recipe, COCO[::-1], 2)
+    report = carry_over(model, saved)
+    there = load_file(saved / hub.WEIGHTS)
+    assert report.remapped
+    for name in report.remapped:
+        assert torch.equal(model.state_dict()[name][:4], there[name][:4].flip(0))
+
+
+def test_another_number_of_classes(saved: Path, recipe: str) -> None:
+    model = model_of(recipe, ("dog",), 2)
+    carry_over(model, saved)
+    there = load_file(saved / hub.WEIGHTS)
+    for name in model.class_rows():
+        assert torch.equal(model.state_dict()[name][0], there[name][2])
+        assert torch.equal(model.state_dict()[name][1:], there[name][4:])
+
+
+def test_what_does_not_fit_is_told(saved: Path, recipe: str) -> None:
+    model = model_of(recipe, COCO, 2, backbone={"width": 6})
+    report = carry_over(model, saved)
+    assert report.reinitialised["backbone.fine.weight"] == "(4, 3, 8, 8) in the file, (6, 3, 8, 8) here"
+    assert not set(report.reinitialised) & set(report.loaded)
+    assert "freshly initialised, for they do not fit: backbone.fine.weight ((4, 3, 8, 8) in the file" in str(report)
+    json.dumps(report.to_json())
+
+
+def test_tensors_of_one_side_alone_are_told(tmp_path: Path) -> None:
+    saved = hub.save(model_of("plain_one_stage", COCO, 1), tmp_path / "saved")
+    model = model_of("plain_two_stage", COCO, 2)
+    report = carry_over(model, saved)
+    assert "roi_head.output.weight" in report.missing
+    assert "head.layers.8.weight" in report.unexpected
+    assert "backbone.fine.weight" in report.loaded
+
+
+def test_a_file_of_which_nothing_fits(saved: Path, recipe: str) -> None:
+    others = {f"other.{name}": tensor for name, tensor in load_file(saved / hub.WEIGHTS).items()}
+    save_file(others, saved / hub.WEIGHTS)
+    with pytest.raises(CheckpointError, match=r"not one tensor of .* fits this model: it is of another network"):
+        carry_over(model_of(recipe, COCO, 2), saved)
+
+
+def test_values_that_are_not_finite(saved: Path, recipe: str) -> None:
+    tensors = load_file(saved / hub.WEIGHTS)
+    tensors["backbone.fine.bias"][0] = float("nan")
+    save_file(tensors, saved / hub.WEIGHTS)
+    with pytest.raises(CheckpointError, match=r"backbone.fine.bias holds values that are not finite"):
+        carry_over(model_of(recipe, COCO, 2), saved)
+
+
+@pytest.mark.parametrize(
+    ("class_map", "text"),
+    [
+        ({"cra": "Car"}, r"class map cra=Car: the saved model has no class 'cra'; did you mean 'car'\?"),
+        ({"car": "Cra"}, r"class map car=Cra: this model has no class 'Cra'; did you mean 'Car'\?"),
+        ({"car": "Car", "dog": "Car"}, "class map: both 'car' and 'dog' are to become 'Car'; choose one"),
+    ],
+)
+def test_a_map_that_cannot_be(class_map: dict[str, str], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        paired(COCO, KITTI, class_map)
+
+
+def test_one_class_may_become_two() -> None:
+    with pytest.raises(InputError, match="no class 'Tarm'; did you mean 'Tram'"):
+        paired(COCO, KITTI, {"car": "Tarm"})
+    assert paired(COCO, ("car", "person"), {"person": "car"}) == {"car": 0, "person": 0}
+
+
+def test_create_with_weights(saved: Path, recipe: str) -> None:
+    there = load_file(saved / hub.WEIGHTS)
+    same = create(recipe, weights=saved)
+    assert same.class_names == COCO
+    assert torch.equal(same.state_dict()["backbone.fine.weight"], there["backbone.fine.weight"])
+    other = create(recipe, weights=str(saved), class_names=KITTI, class_map=MAP)
+    name = next(iter(other.class_rows()))
+    assert torch.equal(other.state_dict()[name][0], there[name][1])
+    assert other.backbone.asked_for_weights == 0
+    with pytest.raises(CheckpointError, match="no such folder"):
+        create(recipe, weights=saved / "nowhere")
+
+
+def test_a_detector_is_told_what_its_head_says() -> None:
+    assert set(create("plain_one_stage").class_rows()) == {
+        f"head.layers.{stride}.{leaf}" for stride in (8, 16) for leaf in ("weight", "bias")
+    }
+    assert set(create("plain_two_stage").class_rows()) == {"roi_head.output.weight", "roi_head.output.bias"}

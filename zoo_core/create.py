@@ -1,0 +1,87 @@
+"""A new detector from the name of a recipe: the front door of the zoo."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo_core import hub
+from zoo_core.build import build, checked_names
+from zoo_core.detectors.detector import Detector
+from zoo_core.recipes import resolve
+from zoo_core.specs import ComponentSpec
+from zoo_core.transfer import LoadReport, carry_over
+
+log = logging.getLogger(__name__)
+
+
+def create(
+    recipe: str | ComponentSpec,
+    *,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    weights: str | Path | None = None,
+    class_map: Mapping[str, str] | None = None,
+    **overrides: Any,
+) -> Detector:
+    """Return a new detector.
+
+    Args:
+        recipe: the name of a recipe (see `zoo.list_models`), or a complete spec.
+        num_classes: number of classes, background not counted; by default the recipe's, or as many as there are names.
+        class_names: names of the classes.
+        weights: the folder of a saved detector whose weights this one begins with. What both have is carried over; the rows
+            of the classes that both know, too. What is not is freshly initialised, and told in the log.
+        class_map: with `weights`, classes of the saved detector under other names here: ``{"person": "Pedestrian"}``.
+        **overrides: any option of the recipe. A string or a spec replaces a part (``backbone="resnet50"``), a dict
+            changes options of it (``roi_head={"width": 256}``).
+
+    Raises:
+        UnknownNameError: no recipe of that name; the nearest is given.
+        SpecError: options that do not fit, all of them.
+        InputError: class names that do not fit the number of classes, or a map of names that are not there.
+        CheckpointError: weights that cannot be used.
+
+    Example:
+        >>> model = zoo.create("faster_rcnn_r18_fpn", class_names=("Car", "Pedestrian", "Cyclist"))
+    """
+    if weights is not None:
+        model, report = continued(
+            recipe, weights, class_map, num_classes=num_classes, class_names=class_names, overrides=overrides
+        )
+        log.info("%s", report)
+        return model
+    detector = _fresh(recipe, num_classes, class_names, overrides)
+    detector.backbone.load_pretrained()
+    return detector
+
+
+def continued(
+    recipe: str | ComponentSpec,
+    weights: str | Path,
+    class_map: Mapping[str, str] | None = None,
+    *,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> tuple[Detector, LoadReport]:
+    """Return a new detector that begins with the weights of a saved one, and what became of them. See `create`."""
+    folder = hub.locate(Path(weights).expanduser())
+    if num_classes is None and class_names is None:
+        class_names = hub.read_config(folder).class_names
+    detector = _fresh(recipe, num_classes, class_names, overrides or {})
+    return detector, carry_over(detector, folder, class_map)
+
+
+def _fresh(
+    recipe: str | ComponentSpec, num_classes: int | None, class_names: Sequence[str] | None, overrides: Mapping[str, Any]
+) -> Detector:
+    if class_names is not None:
+        class_names = checked_names(class_names)
+        num_classes = len(class_names) if num_classes is None else num_classes
+    given = {} if num_classes is None else {"num_classes": num_classes}
+    detector = build(resolve(recipe, {**overrides, **given}), class_names)
+    detector.recipe = recipe if isinstance(recipe, str) else ""
+    return detector
