@@ -36,6 +36,29 @@ def setting(text: str) -> Setting:
         return path, value
 
 
+def add_map(parser: ArgumentParser) -> None:
+    """Declare ``--map``."""
+    parser.add_argument(
+        "--map",
+        dest="class_map",
+        type=class_map,
+        default={},
+        metavar="A=B,C=D",
+        help="classes of the saved model (A, C) that have other names in the data (B, D); equal names need no entry",
+    )
+
+
+def class_map(text: str) -> dict[str, str]:
+    """Return the pairs of ``car=Car,person=Pedestrian``."""
+    pairs = [[part.strip() for part in entry.split("=")] for entry in text.split(",")]
+    wrong = next((",".join(pair) for pair in pairs if len(pair) != 2 or not all(pair)), None)
+    if wrong is not None:
+        raise ArgumentTypeError(f"'{text}' is not of the form OLD=NEW, such as car=Car,person=Pedestrian")
+    if len({old for old, _ in pairs}) < len(pairs):
+        raise ArgumentTypeError(f"'{text}' names a class twice")
+    return dict(pairs)
+
+
 def nested(settings: Iterable[Setting]) -> dict[str, Any]:
     """Return settings as nested dicts, a later one over an earlier one.
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
+from zoo_cli.commands import train
 from zoo_cli.main import main
+from zoo_core.contributions import load_reference
 from zoo_core.engine import train as engine
+from zoo_core.engine.specs import TrainSpec
 
 RECIPE = "faster_rcnn_mobilenetv2_fpn"
 SMALL = ("--set", "preprocess.short_side=64", "--set", "preprocess.long_side=64", "--workers", "0", "--device", "cpu")
@@ -51,6 +57,57 @@ def test_settings_and_options_arrive(trained) -> None:
     assert state["options"]["clip"] == 10
     assert state["options"]["batch_size"] == 1
     assert state["options"]["workers"] == 0
+
+
+def test_a_run_begins_with_the_weights_of_another(cli, trained, tmp_path) -> None:
+    """The classes by their names; a saved model is a recipe, too."""
+    step = trained / "step-0000002"
+    there = load_file(step / "model.safetensors")
+    rest = ("--data", "toy", "--steps", "1", "--batch-size", "1", "--lr", "1e-9", "--workers", "0", "--device", "cpu")
+    outcome = cli("train", step, *rest, "--classes", "square,circle", "--out", tmp_path / "two")
+    assert outcome.status == 0, outcome.err
+    assert "class by class\n  classes: square from square, circle from circle\n" in outcome.err
+    found = load_file(tmp_path / "two/step-0000001/model.safetensors")
+    torch.testing.assert_close(found["roi_head.classes.bias"], there["roi_head.classes.bias"][[1, 0, 3]])
+    mapped = ("--weights", step, "--classes", "square,circle", "--map", "triangle=square", "--out", tmp_path / "map")
+    narrow = ("--set", "neck.width=32", *SMALL)
+    outcome = cli("train", RECIPE, *rest, *mapped, *narrow)
+    assert outcome.status == 0, outcome.err
+    found = load_file(tmp_path / "map/step-0000001/model.safetensors")
+    torch.testing.assert_close(found["roi_head.classes.bias"], there["roi_head.classes.bias"][[2, 0, 3]])
+
+
+def test_a_map_that_does_not_fit(cli, trained) -> None:
+    assert "--map says which classes of a saved model" in cli(*TRAIN, "--map", "a=circle").err
+    assert (
+        "the saved model has no class 'cricle'; did you mean 'circle'?"
+        in cli("train", trained, "--data", "toy", "--map", "cricle=circle", "--out", trained.parent / "none").err
+    )
+    assert (
+        "the model has no class 'cricle'; did you mean 'circle'?"
+        in cli("eval", trained, "--data", "toy", "--map", "cricle=circle").err
+    )
+    assert "'circle' is not of the form OLD=NEW" in cli("eval", trained, "--data", "toy", "--map", "circle").err
+    assert "names a class twice" in cli("eval", trained, "--data", "toy", "--map", "a=b,a=c").err
+
+
+def test_a_map_names_classes_otherwise_in_an_evaluation(cli, trained) -> None:
+    """With two classes exchanged, the detections of one count for the other."""
+    plain = json.loads(cli("eval", trained, "--data", "toy", "--json").out)
+    turned = json.loads(cli("eval", trained, "--data", "toy", "--json", "--map", "circle=square,square=circle").out)
+    counts, others = ([row["detections"] for row in found["per_class"]] for found in (plain, turned))
+    assert [others[1], others[0], others[2]] == counts
+    assert len(set(counts)) > 1
+
+
+def test_a_recipe_says_how_it_is_trained() -> None:
+    parser = ArgumentParser()
+    train.arguments(parser)
+    published = load_reference("zoo_yolo.recipes:v5_training")()
+    _, spec = train.checked(parser.parse_args(["yolov5n", "--data", "toy", "--lr", "0.5"]), "yolov5n")
+    assert (spec.learning_rate, spec.momentum, spec.ema) == (0.5, published["momentum"], published["ema"])
+    _, spec = train.checked(parser.parse_args([RECIPE, "--data", "toy"]), RECIPE)
+    assert spec == TrainSpec()
 
 
 def test_a_run_is_not_overwritten_and_can_be_resumed(cli, trained) -> None:

@@ -5,6 +5,7 @@ Examples:
   zoo-cli eval runs/first --data path/to/kitti --classes Car,Cyclist
   zoo-cli eval runs/first --data PATH --results detections.json
   zoo-cli eval runs/first --data PATH --json
+  zoo-cli eval runs/first --data PATH --map car=Car,person=Pedestrian
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_cli.data import add_data, add_device, device, natural, positive, read, summary
 from zoo_cli.progress import Progress
+from zoo_cli.settings import add_map
 from zoo_cli.table import table, width
 from zoo_core.errors import InputError
 
@@ -44,6 +46,7 @@ FIGURES = {
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="a folder that 'zoo-cli train' or zoo.save wrote")
+    add_map(parser)
     add_data(parser, "val")
     parser.add_argument("--batch-size", type=positive, default=1, metavar="N", help="images at a time (default: 1)")
     parser.add_argument("--workers", type=natural, default=1, metavar="N", help="processes that load images (default: 1)")
@@ -66,7 +69,7 @@ def run(args: Namespace) -> int:
     print(f"{args.model} on {summary(data)}", file=sys.stderr)
     with Progress("eval") as progress:
         options: dict[str, Any] = {"batch_size": args.batch_size, "workers": args.workers, "device": where}
-        found = evaluate(model, data, **options, progress=progress.update)
+        found = evaluate(model, data, class_map=args.class_map, **options, progress=progress.update)
     if args.results is not None:
         write_coco_results(data, found.detections, args.results)
     if args.json:
@@ -96,12 +99,12 @@ def _first_byte(path: Path) -> bytes:
 def read_for(model: Detector, args: Namespace) -> DetectionData:
     """Return the data with the classes that were asked for, or else with those that the model knows, as in its training."""
     from zoo_core.data.classes import restrict
-    from zoo_core.engine.evaluate import match_classes
+    from zoo_core.engine.evaluate import match_classes, renamed
 
     data = read(args)
     if args.classes is not None:
         return data
-    matched = set(match_classes(model.class_names, data.class_names)[0].tolist())
+    matched = set(match_classes(renamed(model.class_names, args.class_map), data.class_names)[0].tolist())
     known = [name for label, name in enumerate(data.class_names) if label in matched]
     if len(known) == len(data.class_names):
         return data

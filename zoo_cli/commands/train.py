@@ -5,6 +5,7 @@ Examples:
   zoo-cli train faster_rcnn_r18_fpn --data path/to/kitti --classes Car,Cyclist
   zoo-cli train faster_rcnn_r50_fpn --data PATH --set backbone.weights=FILE
   zoo-cli train faster_rcnn_r18_fpn --data PATH --out runs/first --resume
+  zoo-cli train yolov5n --data PATH --weights runs/imported --map car=Car
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from zoo_cli.data import add_data, add_device, device, natural, positive, read, 
 from zoo_cli.interrupt import deferred
 from zoo_cli.processes import count, is_main
 from zoo_cli.progress import Progress
-from zoo_cli.settings import add_settings, nested
-from zoo_core.errors import SpecError, TrainingError
+from zoo_cli.settings import add_map, add_settings, nested
+from zoo_core.errors import InputError, SpecError, TrainingError
 
 if TYPE_CHECKING:
     from zoo_core.engine.specs import TrainSpec
     from zoo_core.engine.train import Step
+    from zoo_core.specs import ComponentSpec
 
 FLAGS = {
     **{"epochs": "epochs", "steps": "steps", "batch_size": "batch_size", "lr": "learning_rate"},
@@ -34,16 +36,24 @@ FLAGS = {
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("recipe", metavar="RECIPE", help="a detector of 'zoo-cli list --kind detector'")
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help="a detector of 'zoo-cli list --kind detector', or the folder of a saved one to go on from",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/RECIPE)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="begin with the weights of the model saved in DIR")
+    add_map(parser)
     add_settings(parser)
     add_data(parser, "train", skipped="images and boxes that cannot be used")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=positive, metavar="N", help="passes over the data (default: 12)")
+    length.add_argument("--epochs", type=positive, metavar="N", help="passes over the data (default: 12, or the recipe's)")
     length.add_argument("--steps", type=positive, metavar="N", help="length of the run in steps instead")
-    parser.add_argument("--batch-size", type=positive, metavar="N", help="images per step and process (default: 2)")
-    parser.add_argument("--lr", type=float, metavar="X", help="learning rate (default: 0.0025)")
+    parser.add_argument(
+        "--batch-size", type=positive, metavar="N", help="images per step and process (default: 2, or the recipe's)"
+    )
+    parser.add_argument("--lr", type=float, metavar="X", help="learning rate (default: 0.0025, or the recipe's)")
     parser.add_argument("--seed", type=natural, metavar="N", help="same seed, same numbers (default: 0)")
     parser.add_argument("--workers", type=natural, metavar="N", help="processes that load images (default: 1)")
     add_device(parser)
@@ -53,20 +63,26 @@ def run(args: Namespace) -> int:
     """Train, and say where the result is."""
     import torch
 
-    from zoo_core.create import create
+    from zoo_core.create import continued, create
     from zoo_core.engine.checkpoint import checkpoints
     from zoo_core.engine.train import train
 
-    overrides, spec = checked(args)
+    recipe, weights = beginning(args)
+    overrides, spec = checked(args, recipe)
     where = device(args.device)
     args.skip_bad = spec.skip_bad  # which --set may have set
     data = read(args)
     out = args.out or Path("runs") / args.recipe.replace("/", "-")
     torch.manual_seed(spec.seed)  # the weights that the model begins with
-    model = create(args.recipe, class_names=data.class_names, **overrides)
+    if weights is None:
+        model, report = create(recipe, class_names=data.class_names, **overrides), None
+    else:
+        model, report = continued(recipe, weights, args.class_map, class_names=data.class_names, overrides=overrides)
     if is_main():
-        weights = sum(parameter.numel() for parameter in model.parameters())
-        print(f"{args.recipe}: {weights / 1e6:.1f} million parameters, on {where}", file=sys.stderr)
+        size = sum(parameter.numel() for parameter in model.parameters())
+        print(f"{args.recipe}: {size / 1e6:.1f} million parameters, on {where}", file=sys.stderr)
+        if report is not None and not args.resume:
+            print(f"weights of {weights}: {report}".replace("\n", "\n  "), file=sys.stderr)
         print(f"{summary(data)}; {_length(spec, len(data))}", file=sys.stderr)
     with Progress("train", silent=not is_main()) as progress, deferred() as stop_if_asked:
 
@@ -98,11 +114,36 @@ def _length(spec: TrainSpec, images: int) -> str:
     return f"{steps} step{'s' if steps > 1 else ''} of {spec.batch_size}{together}"
 
 
-def checked(args: Namespace) -> tuple[dict[str, Any], TrainSpec]:
+def beginning(args: Namespace) -> tuple[str | ComponentSpec, Path | None]:
+    """Return the recipe, and the folder of the weights to begin with; a saved model is both."""
+    from zoo_core import hub
+    from zoo_core.registry import names
+
+    weights: Path | None = args.weights
+    saved = Path(args.recipe)
+    if args.recipe in names("detector") or not saved.is_dir():
+        if args.class_map and weights is None:
+            raise InputError("--map says which classes of a saved model are which here; name that model with --weights")
+        return args.recipe, weights
+    folder = hub.locate(saved)
+    return hub.spec_of(hub.read_config(folder), folder), weights or saved
+
+
+def published(recipe: str | ComponentSpec, args: Namespace) -> str:
+    """Return the name of the recipe whose training is the default; none for a saved model of no recipe."""
+    from zoo_core import hub
+    from zoo_core.registry import names
+
+    if isinstance(recipe, str):
+        return recipe
+    name = hub.read_config(hub.locate(Path(args.recipe))).recipe
+    return name if name in names("detector") else ""
+
+
+def checked(args: Namespace, recipe: str | ComponentSpec) -> tuple[dict[str, Any], TrainSpec]:
     """Return the overrides of the recipe and the options of the training, with all that is wrong in both told at once."""
-    from zoo_core.engine.specs import TrainSpec
+    from zoo_core.engine.specs import TrainSpec, training_of
     from zoo_core.recipes import merge, resolve
-    from zoo_core.specs import validate
 
     overrides = nested(args.settings)
     chosen = overrides.pop("train", {})
@@ -112,11 +153,11 @@ def checked(args: Namespace) -> tuple[dict[str, Any], TrainSpec]:
     flags = {name: getattr(args, flag) for flag, name in FLAGS.items() if getattr(args, flag) is not None}
     spec = TrainSpec()
     try:
-        spec = validate(TrainSpec, merge(flags, chosen))
+        spec = training_of(published(recipe, args), merge(flags, chosen))
     except SpecError as error:
         problems += [(f"train.{path}" if path else "train", text) for path, text in error.problems]
     try:
-        resolve(args.recipe, overrides)
+        resolve(recipe, overrides)
     except SpecError as error:
         problems += error.problems
     if problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from zoo_core.data.samples import DetectionData
 from zoo_core.detectors.detector import Detector, inference
 from zoo_core.engine.coco_metrics import coco_metrics
 from zoo_core.engine.voc_metrics import voc_metrics
-from zoo_core.errors import InputError
+from zoo_core.errors import InputError, nearest
 from zoo_core.types import ANY_LABEL, Detections
 
 
@@ -59,6 +59,7 @@ def evaluate(
     model: Detector,
     data: DetectionData,
     *,
+    class_map: Mapping[str, str] | None = None,
     batch_size: int = 1,
     workers: int = 0,
     device: torch.device | str | None = None,
@@ -72,16 +73,17 @@ def evaluate(
     Args:
         model: the detector.
         data: images and targets.
+        class_map: classes of the model that have other names in the data: ``{"person": "Pedestrian"}``.
         batch_size: images that go through the network together.
         workers: processes that load images; 0 loads in this one.
         device: where to run; None leaves the model where it is.
         progress: called with (images done, images in all) after each batch.
 
     Raises:
-        InputError: the model and the data have no class in common.
+        InputError: the model and the data have no class in common, or `class_map` names one that the model has not.
         DataError: an image that cannot be loaded.
     """
-    labels, notes = match_classes(model.class_names, data.class_names)
+    labels, notes = match_classes(renamed(model.class_names, class_map or {}), data.class_names)
     raw = [Detections()] * len(data)
     start, done = time.perf_counter(), 0
     with _on(model, device), inference(model):
@@ -96,6 +98,18 @@ def evaluate(
     if lost := sum(map(len, raw)) - sum(map(len, finite)):
         notes.append(f"{lost} detections have a box or a score that is not a finite number, and do not count")
     return measure(data, [_relabelled(found, labels) for found in finite], seconds=seconds, notes=notes)
+
+
+def renamed(class_names: Sequence[str], class_map: Mapping[str, str]) -> list[str]:
+    """Return the names of a model's classes, those of `class_map` under their new names.
+
+    Raises:
+        InputError: `class_map` names a class that is not among them.
+    """
+    for name in class_map:
+        if name not in class_names:
+            raise InputError(f"class map {name}={class_map[name]}: the model has no class '{name}'{nearest(name, class_names)}")
+    return [class_map.get(name, name) for name in class_names]
 
 
 def measure(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from typing_extensions import Self
 
 from zoo_core.data.specs import AugmentSpec
-from zoo_core.specs import Spec
+from zoo_core.recipes import merge
+from zoo_core.registry import find
+from zoo_core.specs import Spec, validate
 
 
 class TrainSpec(Spec):
@@ -59,3 +62,14 @@ class TrainSpec(Spec):
     def steps_per_checkpoint(self, images: int, processes: int = 1) -> int:
         """Return the number of steps between checkpoints."""
         return self.save_every or max(self.steps_per_epoch(images, processes), 100)
+
+
+def training_of(recipe: str, options: Mapping[str, Any] | None = None) -> TrainSpec:
+    """Return the training that a recipe is published with, with `options` merged in; for a recipe that has none, the defaults.
+
+    Raises:
+        UnknownNameError: no recipe of that name.
+        SpecError: options that do not fit, all of them.
+    """
+    published = find("detector", recipe).training() if recipe else {}
+    return validate(TrainSpec, merge(published, options or {}))
