@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from zoo_core.data.augment import Augment
 from zoo_core.data.batches import Batches
-from zoo_core.data.samples import DetectionData, Sample
+from zoo_core.data.mosaic import Mosaic, Plan
+from zoo_core.data.samples import DetectionData
 from zoo_core.data.specs import AugmentSpec
 from zoo_core.errors import DataError
 from zoo_core.interfaces import Preprocess
@@ -27,7 +28,7 @@ class LoadedBatch:
     An error travels as a value, since one that is raised in a worker would arrive with the worker's traceback as its text.
 
     Attributes:
-        indices: the index of each image in the data.
+        indices: the index of each image in the data; of a mosaic, that of the image it was made for.
         skipped: for each image that could not be loaded, and that another stands in for, the error as text.
     """
 
@@ -84,10 +85,17 @@ class Item:
 
 
 class TrainingItems(Dataset["Item | DataError"]):
-    """Loads and augments images. An item is a function of (index, seed)."""
+    """Loads and augments images, one alone or several as a mosaic. An item is a function of (index, seed)."""
 
-    def __init__(self, data: DetectionData, augment: Augment | None = None, *, skip_bad: bool = False) -> None:
-        self._data, self._augment, self._skip_bad = data, augment, skip_bad
+    def __init__(
+        self,
+        data: DetectionData,
+        augment: Augment | None = None,
+        mosaic: Mosaic | None = None,
+        *,
+        skip_bad: bool = False,
+    ) -> None:
+        self._data, self._augment, self._mosaic, self._skip_bad = data, augment, mosaic, skip_bad
 
     def __len__(self) -> int:
         return len(self._data)
@@ -95,24 +103,46 @@ class TrainingItems(Dataset["Item | DataError"]):
     def __getitem__(self, key: tuple[int, int]) -> Item | DataError:
         """Return the image of ``(index, seed)``; with `skip_bad`, the next one that can be loaded in place of a bad one."""
         index, seed = key
+        try:
+            plan = None if self._mosaic is None else self._mosaic.plan(index, len(self._data), seed)
+            if self._mosaic is None or plan is None:
+                return self._alone(index, seed)
+            return self._composed(self._mosaic, plan, index, seed)
+        except DataError as error:
+            return error
+
+    def _alone(self, index: int, seed: int) -> Item:
+        item = self._loaded(index)
+        if self._augment is None:
+            return item
+        image, targets = self._augment(item.image, item.targets, seed)
+        return replace(item, image=image, targets=targets)
+
+    def _composed(self, mosaic: Mosaic, plan: Plan, index: int, seed: int) -> Item:
+        parts = [self._loaded(part) for part in plan.indices]
+        image, targets = mosaic.compose(plan, [(part.image, part.targets) for part in parts])
+        if self._augment is not None:
+            image, targets = self._augment.in_place()(image, targets, seed)
+        skipped = tuple(text for part in parts for text in part.skipped)
+        return Item(index, image, targets, " + ".join(part.name for part in parts), skipped)
+
+    def _loaded(self, index: int) -> Item:
+        """Return an image as it is; with `skip_bad`, the next one that can be loaded in place of a bad one.
+
+        Raises:
+            DataError: it cannot be loaded, and no other one may or can stand in.
+        """
         skipped: list[str] = []
-        for _ in range(len(self._data) if self._skip_bad else 1):
+        for _ in range(len(self._data)):
             sample = self._data[index]
             try:
-                return self._loaded(index, sample, seed, tuple(skipped))
+                return Item(index, sample.image(), sample.targets, sample.name, tuple(skipped))
             except DataError as error:
-                failure = error
+                if not self._skip_bad:
+                    raise
                 skipped.append(str(error))
             index = (index + 1) % len(self._data)
-        if self._skip_bad:
-            return DataError(f"not one of the {len(self._data)} images can be loaded; the first error: {skipped[0]}")
-        return failure
-
-    def _loaded(self, index: int, sample: Sample, seed: int, skipped: tuple[str, ...]) -> Item:
-        image, targets = sample.image(), sample.targets
-        if self._augment is not None:
-            image, targets = self._augment(image, targets, seed)
-        return Item(index, image, targets, sample.name, skipped)
+        raise DataError(f"not one of the {len(self._data)} images can be loaded; the first error: {skipped[0]}")
 
 
 def training_loader(
@@ -140,13 +170,15 @@ def training_loader(
         steps: number of batches of the whole run.
         start_step: number of batches that are done already.
         seed: decides on the order and on the augmentation.
-        augment: what is done to each image at random; None leaves them as they are.
+        augment: what is done to each image at random; None leaves them as they are. Mosaics are of the size
+            ``preprocess.frame``.
         workers: processes that load; 0 loads in this one.
         skip_bad: put the next image in the place of one that cannot be loaded, and say so in `LoadedBatch.skipped`.
         pin_memory: for a GPU.
     """
+    mosaic = Mosaic(augment, preprocess.frame) if augment is not None and augment.mosaic else None
     return DataLoader(
-        TrainingItems(data, augment and Augment(augment), skip_bad=skip_bad),  # type: ignore[arg-type]
+        TrainingItems(data, augment and Augment(augment), mosaic, skip_bad=skip_bad),  # type: ignore[arg-type]
         batch_sampler=Batches(len(data), batch_size, seed=seed, start=start_step, stop=steps),
         collate_fn=partial(_collate, preprocess, True),
         num_workers=workers,

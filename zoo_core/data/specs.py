@@ -36,9 +36,15 @@ class AugmentSpec(Spec):
     """What is done to a training image, at random."""
 
     flip: Probability = Field(0.5, description="probability of a horizontal flip")
-    scale: tuple[float, float] = Field((1.0, 1.0), description="range of the zoom; the image keeps its size")
+    scale: tuple[float, float] = Field((1.0, 1.0), description="range of the zoom, of a mosaic too; the image keeps its size")
+    translate: Probability = Field(0.0, description="largest shift of the image, or of a mosaic, as a share of the sides")
     photometric: Probability = Field(0.0, description="probability of a change of brightness, contrast, saturation and hue")
-    min_visible: Probability = Field(0.3, description="an object of which the zoom leaves less becomes an ignore region")
+    hsv: tuple[Probability, Probability, Probability] = Field(
+        (0.0, 0.0, 0.0), description="hue, saturation and value are multiplied by 1 ± up to this much"
+    )
+    min_visible: Probability = Field(0.3, description="an object of which cutting leaves less becomes an ignore region")
+    mosaic: Probability = Field(0.0, description="probability that the image is laid out with three others around a point")
+    mixup: Probability = Field(0.0, description="probability that a mosaic is blended with another one")
 
     @field_validator("scale")
     @classmethod
