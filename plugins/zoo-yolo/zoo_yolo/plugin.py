@@ -16,6 +16,8 @@ RECIPES = {
     "yolov4": "YOLOv4, 608 pixels (Bochkovskiy et al., 2020)",
     "yolov4_tiny": "YOLOv4-tiny, 416 pixels (Wang et al., 2021)",
 }
+TRAINING = {"yolov4": "v4_training", "yolov4_tiny": "v4_tiny_training"}
+"""How the recipes are trained that are not YOLOv5."""
 
 
 @hookimpl
@@ -71,5 +73,5 @@ def zoo_contributions() -> Iterator[Contribution]:
         summary="Darknet .weights with their .cfg",
     )
     for name, summary in RECIPES.items():
-        training = "zoo_yolo.recipes:v5_training" if name.startswith("yolov5") else "zoo_yolo.recipes:v4_training"
-        yield Recipe("detector", name, f"zoo_yolo.recipes:{name}", summary=summary, training=training)
+        training = TRAINING.get(name, "v5_training")
+        yield Recipe("detector", name, f"zoo_yolo.recipes:{name}", summary=summary, training=f"zoo_yolo.recipes:{training}")
