@@ -77,11 +77,17 @@ class Container(ABC):
     def unpickler(self, data: bytes, allowed: Callable[[str], bool]) -> Unpickler:
         """Return a machine for pickles whose tensors lie in this file."""
         vocabulary = Vocabulary(allowed, lambda steps: machine.spend(steps))
-        machine = Unpickler(data, vocabulary.refer, vocabulary.call, self.storage)
+        machine = Unpickler(data, vocabulary.refer, vocabulary.call, self.persistent)
         return machine
 
+    def persistent(self, identity: Any) -> Any:
+        """Return what a pickle refers to: a storage, or in the old format a class, which comes with its source."""
+        if type(identity) is tuple and len(identity) == 4 and identity[0] == "module" and type(identity[1]) is Name:
+            return identity[1]
+        return self.storage(identity)
+
     def storage(self, identity: Any) -> Storage:
-        """Return the storage that a pickle refers to by ("storage", type, key, device, number of elements), read once."""
+        """Return the storage of ("storage", type, key, device, number of elements), read once."""
         if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
             raise ValueError("a storage without a description")
         _, kind, key, _, count = identity[:5]
