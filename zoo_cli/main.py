@@ -34,6 +34,7 @@ BUILT_IN = (
     Command("list", "what is installed: recipes and the parts they are made of", "zoo_cli.commands.list"),
     Command("show", "everything about one recipe or part", "zoo_cli.commands.show"),
     Command("plugins", "the plugins, and what is wrong with those that do not load", "zoo_cli.commands.plugins"),
+    Command("import", "turn weights of another project into a model", "zoo_cli.commands.import_model"),
     Command("train", "train a detector on a data set", "zoo_cli.commands.train"),
     Command("eval", "measure a trained detector: COCO and VOC average precision", "zoo_cli.commands.eval"),
     Command("predict", "find objects in pictures and draw them", "zoo_cli.commands.predict"),
