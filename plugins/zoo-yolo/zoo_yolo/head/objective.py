@@ -18,7 +18,7 @@ from zoo_core.types import ImageBatch, Losses, Targets
 from zoo_yolo.head.anchor_map import BOX, CLASSES, AnchorMap
 from zoo_yolo.head.specs import YoloHeadSpec
 
-COLUMNS = 64
+COLUMNS = 8
 """Targets or regions that all boxes of an image are compared with at one time: bounds the memory."""
 PUBLISHED_MAPS, PUBLISHED_CLASSES = 3, 80
 """What YOLOv5's weights are published for; for others they are scaled."""
@@ -113,7 +113,7 @@ class Objective:
     def _map_losses(self, map_: AnchorMap, pairs: Pairs, left_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the losses of boxes, objectness and classes of one map, without their weights."""
         mean = self.spec.divisor == "mean"
-        rows = map_.rows(pairs.image, pairs.place)
+        logits, rows = map_.objectness(), map_.rows(pairs.image, pairs.place)  # (N, count), (P, 5 + K)
         goals = pairs.boxes - map_.middles(pairs.place).repeat(1, 2)
         quality = complete_iou(map_.boxes(rows[:, BOX], pairs.place), goals)
         boxes = (1 - quality).sum() / (max(len(rows), 1) if mean else 1)
@@ -121,7 +121,6 @@ class Objective:
         class_loss = binary_cross_entropy(
             classes, self._class_goals(classes, pairs.labels), max(classes.numel(), 1) if mean else 1
         )
-        logits = map_.objectness()  # (N, count)
         goal, counted = torch.zeros_like(logits).flatten(), (~left_out).flatten()
         goal_of_pair = quality.detach().clamp(min=0) if self.spec.objectness == "iou" else torch.ones_like(quality)
         index = pairs.image * len(map_) + pairs.place
