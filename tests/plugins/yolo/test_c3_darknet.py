@@ -81,6 +81,15 @@ def test_a_shortcut_is_what_the_block_adds_to(shortcut: bool) -> None:
     assert torch.equal(x, before)
 
 
+def test_the_blocks_come_before_the_side() -> None:
+    """The order of the joined halves is that of the published weights."""
+    block = C3(ConvNormAct, 4, 8, 2).eval()
+    x = torch.randn(1, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = block.merge(torch.cat([block.blocks(block.main(x)), block.side(x)], dim=1))
+        torch.testing.assert_close(block(x), wanted)
+
+
 def test_multiples() -> None:
     assert [widened(c, 0.25) for c in (64, 100)] == [16, 32]
     assert [repeated(n, 0.33) for n in (3, 6, 9, 1)] == [1, 2, 3, 1]
