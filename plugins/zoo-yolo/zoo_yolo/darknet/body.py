@@ -39,7 +39,8 @@ class Darknet(Backbone):
         self._sources = [layer.sources(place) for place, layer in enumerate(spec.layers)]
         before = [3, *(channels for channels, _ in spec.maps)]
         self.layers = nn.ModuleList(_made(layer, c) for layer, c in zip(spec.layers, before, strict=False))
-        last = {source: place for place, sources in enumerate(self._sources) for source in sources}
+        last = {place: place for place in range(len(spec.layers))}  # a map that nobody reads goes at once
+        last |= {source: place for place, sources in enumerate(self._sources) for source in sources}
         self._done: dict[int, list[int]] = defaultdict(list)
         for source, place in last.items():
             if source not in spec.outputs:
@@ -76,8 +77,7 @@ class MaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a map (N, C, (H + padding - size) // stride + 1, …)."""
-        # Where both sides have as much, or more than half a window would be padding, torch cannot or need not be told.
-        if self.padding % 2 == 0 and self.padding <= self.size:
+        if self.padding % 2 == 0:  # torch pads both sides alike
             return F.max_pool2d(x, self.size, self.stride, self.padding // 2)
         low = self.padding // 2
         left, right, top, bottom = (*self._sides(x.shape[3], low), *self._sides(x.shape[2], low))
