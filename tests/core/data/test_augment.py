@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.core.data.painting import assert_under_boxes, of_colour, paint
 from zoo_core.data.augment import Augment
 from zoo_core.data.specs import AugmentSpec
 from zoo_core.errors import SpecError
@@ -71,6 +72,48 @@ def test_what_is_under_a_box_stays_under_it(scale: tuple[float, float]) -> None:
     assert len(sizes) > 20
 
 
+@pytest.mark.parametrize("options", [{"translate": 0.4}, {"translate": 1.0}, {"translate": 0.2, "scale": (0.5, 1.7)}])
+def test_nothing_is_seen_without_its_box(options: dict[str, object]) -> None:
+    targets = Targets(BOXES, torch.tensor([3, 4]), TARGETS.ignored, torch.tensor([5]))
+    places: set[tuple[float, ...]] = set()
+    for seed in range(60):
+        image, moved = augment(**options)(paint((80, 100), targets), targets, seed)
+        assert image.shape == (3, 80, 100)
+        assert_under_boxes(of_colour(image), moved, tolerance=1)
+        places.update(tuple(box) for box in moved.boxes.tolist())
+    assert len(places) > 30
+
+
+def test_a_shift_is_no_longer_than_it_says_and_of_whole_pixels() -> None:
+    shifts = []
+    for seed in range(100):
+        _, moved = augment(flip=0, translate=0.1)(picture(), Targets(BOXES[:1], torch.tensor([0])), seed)
+        shifts.append((moved.boxes - BOXES[:1])[0].tolist())
+    assert all(x1 == x2 and y1 == y2 and x1 == round(x1) and y1 == round(y1) for x1, y1, x2, y2 in shifts)
+    xs, ys = {shift[0] for shift in shifts}, {shift[1] for shift in shifts}
+    assert (min(xs), max(xs), min(ys), max(ys)) == (-10, 10, -8, 8)
+
+
+def test_in_place_neither_zooms_nor_shifts() -> None:
+    change = augment(flip=1, scale=(0.5, 0.6), translate=0.5).in_place()
+    image, targets = change(picture(), TARGETS, 1)
+    assert torch.equal(image, picture().flip(2))
+    assert targets.boxes.tolist() == [[60, 8, 88, 30], [10, 50, 40, 76]]
+
+
+def test_hsv_changes_colours_alone_and_no_more_than_it_says() -> None:
+    colour = torch.tensor([200, 100, 50], dtype=torch.uint8)[:, None, None].repeat(1, 4, 4)
+    boxes = Targets(torch.tensor([[1.0, 1, 3, 3]]), torch.tensor([0]))
+    changed = torch.stack([augment(hsv=(0, 0, 0.2))(colour, boxes, seed)[0][:, 0, 0] for seed in range(200)]).float()
+    assert changed[:, 0].min() in range(160, 164)
+    assert changed[:, 0].max() in range(237, 241)
+    assert (changed[:, 1] * 2 - changed[:, 0]).abs().max() <= 2  # neither hue nor saturation
+    image, targets = augment(flip=0, hsv=(0.1, 0.5, 0.5))(colour, boxes, 1)
+    assert torch.equal(targets.boxes, boxes.boxes)
+    assert (image == image[:, :1, :1]).all()
+    assert (image[:, 0, 0].float() / image[0, 0, 0] - torch.tensor([1, 0.5, 0.25])).abs().max() > 0.05
+
+
 def test_an_object_mostly_cut_away_becomes_an_ignore_region_of_its_class() -> None:
     seen = {"whole": 0, "ignored": 0, "gone": 0}
     strict, lenient = (augment(flip=0, scale=(1.5, 2), min_visible=part) for part in (0.6, 0.0))
@@ -98,7 +141,7 @@ def test_photometric_changes_colours_alone() -> None:
 
 
 def test_a_function_of_the_seed_that_leaves_the_random_state_alone() -> None:
-    change = augment(scale=(0.3, 2.0), photometric=0.5)
+    change = augment(scale=(0.3, 2.0), photometric=0.5, hsv=(0.1, 0.5, 0.5), translate=0.1)
     torch.manual_seed(0)
     before = torch.get_rng_state()
     first = change(picture(), TARGETS, 5)
@@ -133,3 +176,9 @@ def test_the_input_is_left_as_it_is() -> None:
 def test_a_scale_that_is_none(scale: tuple[float, float]) -> None:
     with pytest.raises(SpecError, match="scale: expected two factors above 0, the smaller one first, got "):
         validate(AugmentSpec, {"scale": scale})
+
+
+@pytest.mark.parametrize("options", [{"mosaic": 1.1}, {"mixup": -0.1}, {"hsv": (0, 0, 2)}, {"translate": 3}])
+def test_options_out_of_range(options: dict[str, object]) -> None:
+    with pytest.raises(SpecError, match=f"{next(iter(options))}.*: .* or equal to"):
+        validate(AugmentSpec, options)

@@ -13,7 +13,9 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor
 
+from zoo_core.data.batches import Batches
 from zoo_core.data.loader import LoadedBatch, evaluation_loader, training_loader
+from zoo_core.data.mosaic import Mosaic
 from zoo_core.data.open import open_data
 from zoo_core.data.samples import DetectionData
 from zoo_core.data.specs import AugmentSpec, ToySpec
@@ -21,10 +23,13 @@ from zoo_core.errors import DataError
 from zoo_core.types import Detections, ImageBatch, Targets
 
 AUGMENT = AugmentSpec(scale=(0.5, 1.5))
+MOSAIC = AugmentSpec(scale=(0.5, 1.5), translate=0.1, hsv=(0.015, 0.7, 0.4), mosaic=0.7, mixup=0.4)
 
 
 class Pad:
-    """Puts images into the upper left corner of a common frame."""
+    """Puts images into the upper left corner of a common tensor."""
+
+    frame = (96, 128)
 
     def __call__(
         self, images: Sequence[Tensor], targets: Sequence[Targets] | None = None, names: Sequence[str] = ()
@@ -44,14 +49,21 @@ def toy() -> DetectionData:
     return open_data("toy", "train", format=ToySpec(train=10))
 
 
-def run(data: DetectionData, workers: int = 0, start: int = 0, seed: int = 0, steps: int = 6) -> list[LoadedBatch]:
+def run(
+    data: DetectionData,
+    workers: int = 0,
+    start: int = 0,
+    seed: int = 0,
+    steps: int = 6,
+    augment: AugmentSpec = AUGMENT,
+) -> list[LoadedBatch]:
     loader = training_loader(
         *(data, Pad()),
         batch_size=4,
         steps=steps,
         start_step=start,
         seed=seed,
-        augment=AUGMENT,
+        augment=augment,
         workers=workers,
     )
     assert len(loader) == steps - start
@@ -69,13 +81,43 @@ def assert_equal(a: LoadedBatch, b: LoadedBatch) -> None:
             assert torch.equal(getattr(x, name), getattr(y, name))
 
 
-def test_neither_workers_nor_a_resumption_change_a_batch(toy: DetectionData) -> None:
-    whole = run(toy)
+@pytest.mark.parametrize("augment", [AUGMENT, MOSAIC], ids=["alone", "mosaic"])
+def test_neither_workers_nor_a_resumption_change_a_batch(toy: DetectionData, augment: AugmentSpec) -> None:
+    whole = run(toy, augment=augment)
     assert len({batch.indices for batch in whole}) == 6
-    for other in (run(toy, workers=1, start=3), run(toy, workers=2, start=1), run(toy, start=4)):
+    for workers, start in ((1, 3), (2, 1), (0, 4)):
+        other = run(toy, workers, start, augment=augment)
         for a, b in zip(reversed(whole), reversed(other), strict=False):
             assert_equal(a, b)
-    assert not torch.equal(run(toy, seed=1, steps=1)[0].batch.tensor, whole[0].batch.tensor)
+    assert not torch.equal(run(toy, seed=1, steps=1, augment=augment)[0].batch.tensor, whole[0].batch.tensor)
+
+
+def test_mosaics_among_single_images(toy: DetectionData) -> None:
+    seen = set()
+    for loaded in run(toy, augment=MOSAIC):
+        assert loaded.batch.targets is not None
+        for index, name, size in zip(loaded.indices, loaded.batch.names, loaded.batch.sizes, strict=True):
+            names = name.split(" + ")
+            assert toy[index].name in names
+            assert size == (toy[index].size if len(names) == 1 else (96, 128))
+            seen.add(len(names))
+    assert seen == {1, 4, 8}
+
+
+def test_a_mosaic_is_zoomed_once(toy: DetectionData) -> None:
+    spec = AugmentSpec(flip=0, scale=(0.5, 0.5), mosaic=1)
+    mosaic = Mosaic(spec, (96, 128))
+    for loaded in run(toy, augment=spec):
+        for row, (index, name) in enumerate(zip(loaded.indices, loaded.batch.names, strict=True)):
+            plans = (mosaic.plan(index, len(toy), seed) for seed in _seeds(toy, index))
+            plan = next(plan for plan in plans if plan and name == " + ".join(toy[k].name for k in plan.indices))
+            image, _ = mosaic.compose(plan, [(toy[k].image(), toy[k].targets) for k in plan.indices])
+            assert torch.equal(loaded.batch.tensor[row, :, :96, :128], image / 255)
+
+
+def _seeds(data: DetectionData, index: int) -> list[int]:
+    """Return the seeds that `run` has for an image."""
+    return [seed for batch in Batches(len(data), 4, seed=0, start=0, stop=6) for found, seed in batch if found == index]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -136,9 +178,26 @@ def test_a_bad_image_can_be_skipped(tmp_path: Path, workers: int) -> None:
     assert set(loaded.skipped) == {f"{tmp_path / f'{k}.png'}: {reason}" for k in (1, 2)}
 
 
-def test_nothing_but_bad_images(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_image_in_a_mosaic(tmp_path: Path, workers: int) -> None:
+    data, spec = damaged(tmp_path, 4, {1, 2}), AugmentSpec(mosaic=1)
+    (loaded,) = training_loader(data, Pad(), batch_size=4, steps=1, augment=spec, workers=workers, skip_bad=True)
+    assert sorted(loaded.indices) == [0, 1, 2, 3]  # what they were made for
+    names = [name for names in loaded.batch.names for name in names.split(" + ")]
+    assert set(names) == {str(tmp_path / "0.png"), str(tmp_path / "3.png")}
+    reason = "the image cannot be read: it is no image, or damaged"
+    assert set(loaded.skipped) == {f"{tmp_path / f'{k}.png'}: {reason}" for k in (1, 2)}
+    assert len(loaded.skipped) > 4  # each time that one would have been seen
+
+    (loaded,) = training_loader(data, Pad(), batch_size=4, steps=1, augment=spec, workers=workers)
+    with pytest.raises(DataError, match=r"[12]\.png: the image cannot be read"):
+        assert loaded.batch
+
+
+@pytest.mark.parametrize("augment", [None, AugmentSpec(mosaic=1)])
+def test_nothing_but_bad_images(tmp_path: Path, augment: AugmentSpec | None) -> None:
     data = damaged(tmp_path, 2, {0, 1})
-    (loaded,) = training_loader(data, Pad(), batch_size=2, steps=1, skip_bad=True)
+    (loaded,) = training_loader(data, Pad(), batch_size=2, steps=1, augment=augment, skip_bad=True)
     with pytest.raises(DataError, match=r"not one of the 2 images can be loaded; the first error: .*\.png: the image cannot"):
         assert loaded.batch
 
