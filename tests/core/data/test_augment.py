@@ -94,6 +94,19 @@ def test_a_shift_is_no_longer_than_it_says_and_of_whole_pixels() -> None:
     assert (min(xs), max(xs), min(ys), max(ys)) == (-10, 10, -8, 8)
 
 
+def test_what_a_shift_or_a_zoom_lays_bare_is_grey_of_one_tone() -> None:
+    white = torch.full((3, 80, 100), 255, dtype=torch.uint8)
+    for options in ({"translate": 0.5}, {"scale": (0.5, 0.9)}):
+        sides: set[int] = set()
+        for seed in range(20):
+            image, _ = augment(flip=0, **options)(white, Targets(), seed)
+            bare = (image < 255).any(0)
+            assert (image[:, bare].T == torch.tensor([124, 116, 104], dtype=torch.uint8)).all()
+            edges = (bare[0], bare[-1], bare[:, 0], bare[:, -1])
+            sides.update(k for k, edge in enumerate(edges) if edge.all())
+        assert sides == {0, 1, 2, 3}
+
+
 def test_in_place_neither_zooms_nor_shifts() -> None:
     change = augment(flip=1, scale=(0.5, 0.6), translate=0.5).in_place()
     image, targets = change(picture(), TARGETS, 1)
