@@ -208,3 +208,15 @@ def test_whatever_is_in_the_file_it_is_a_network_or_an_error_of_ours(tmp_path: P
         if network.values < 100_000 and network.height * network.width < 100_000:
             model.predict(torch.zeros(3, 20, 20, dtype=torch.uint8))
     assert 20 < good < 300
+
+
+def test_numbers_that_would_take_all_memory_are_found_in_their_line(tmp_path: Path) -> None:
+    wide = "[conv]\nfilters=65536\nsize=1\nactivation=linear\n"
+    text = TINY.replace("[convolutional]", f"{wide * 2}[convolutional]", 1)
+    with pytest.raises(DataError, match=r"line 10: \[convolutional\]: 4,295,\d+,\d+ weights up to here; 1,000,000,000 at most"):
+        read_network(write_cfg(tmp_path, text))
+
+
+def test_a_network_of_very_many_layers(tmp_path: Path) -> None:
+    text = TINY.replace("[dropout]\nprobability=.25\n", "[dropout]\n" * 9_900)
+    assert len(read_network(write_cfg(tmp_path, text)).body.layers) == 9_909
