@@ -101,8 +101,7 @@ def test_what_a_shift_or_a_zoom_lays_bare_is_grey_of_one_tone() -> None:
         for seed in range(20):
             image, _ = augment(flip=0, **options)(white, Targets(), seed)
             bare = (image < 255).any(0)
-            tones = image[:, bare].T.unique(dim=0)
-            assert tones.tolist() in ([], [[124, 116, 104]])
+            assert {tuple(tone) for tone in image[:, bare].T.tolist()} <= {(124, 116, 104)}
             edges = (bare[0], bare[-1], bare[:, 0], bare[:, -1])
             sides.update(k for k, edge in enumerate(edges) if edge.all())
         assert sides == {0, 1, 2, 3}
