@@ -48,6 +48,31 @@ def test_an_anchor_of_two_maps_answers_on_both() -> None:
     assert [(places[k].stride, places[k].anchor) for k in found.priors.tolist()] == [(16, 1), (32, 0)]
 
 
+def test_an_anchor_is_one_though_its_sides_are_rounded_from_cell_to_cell() -> None:
+    places = slow.places((((10.1, 13.7), (40.3, 30.1)), ((10.1, 13.7),)), (8, 32), (512, 512))
+    priors, strides = slow.priors(places)
+    corner = torch.arange(0, 480, 11.3)[:, None]
+    targets = Targets(torch.cat([corner, corner, corner + 12, corner + 14], dim=1), torch.zeros(len(corner), dtype=torch.int64))
+    found = AnchorIoU(AnchorIoUSpec(least_iou=1.0))(priors, targets, None, strides)
+    assert len(found.priors) == 2 * len(targets)
+    assert {places[k].width for k in found.priors.tolist()} == {10.1}
+
+
+def test_the_bound_is_strict() -> None:
+    places = slow.places((((16.0, 16.0), (16.0, 8.0)),), (8,))
+    priors, strides = slow.priors(places)
+    target = Targets(torch.tensor([[8.0, 8, 24, 24]]), torch.tensor([0]))
+    for least, anchors in ((0.5, [0]), (0.49, [0, 1])):
+        found = AnchorIoU(AnchorIoUSpec(least_iou=least))(priors, target, None, strides)
+        assert sorted(places[k].anchor for k in found.priors.tolist()) == anchors
+
+
+def test_a_target_without_area_gets_nothing() -> None:
+    priors, strides = slow.priors(slow.places())
+    box = torch.tensor([[8.0, 8, 8, 8], [8.0, 8, 40, 8]])
+    assert not len(AnchorIoU(AnchorIoUSpec())(priors, Targets(box, torch.tensor([0, 0])), None, strides).priors)
+
+
 def test_the_cell_of_a_map_that_does_not_reach_the_target() -> None:
     """The maps are 64 x 64 and 96 x 96: a target in the margin of the second has no cell on the first."""
     places = slow.places((((10.0, 10.0),),), (8,), (64, 64)) + slow.places((((80.0, 80.0),),), (32,), (96, 96))

@@ -174,6 +174,17 @@ def test_a_prior_of_several_targets_is_as_good_as_the_best_of_them() -> None:
     assert values[0] == values[1] == values[2]
 
 
+def test_objectness_does_not_move_the_boxes() -> None:
+    """Its goal is how good the box is; that makes no box better."""
+    raw = output()
+    total(head_of({"box_weight": 0.0}).losses(raw, batch([slow.targets(12, 0)] * 2))).backward()  # type: ignore[no-untyped-call]
+    for map_ in raw.maps.values():
+        assert map_.grad is not None
+        rows = map_.grad.unflatten(1, (-1, 8))
+        assert rows[:, :, 4:].any()
+        assert not rows[:, :, :4].any()
+
+
 def test_a_place_in_an_ignored_region_is_no_background() -> None:
     """Boxes of nearly nothing at the middles of the cells: those on the left half are ignored, of whatever label."""
     raw = output(images=1)
@@ -247,7 +258,8 @@ def wanted_detections(spec: YoloHeadSpec, raw: YoloOutput, image: int, classes: 
     [
         {},
         {"least_score": 0.3, "nms_iou": 0.3},
-        {"several_labels": False, "candidates": 200, "most_detections": 40},
+        {"several_labels": False, "most_detections": 40},
+        {"candidates": 60, "nms_iou": 0.2},
         V4 | {"least_score": 0.1, "nms_iou": 0.45},
     ],
 )
@@ -346,6 +358,13 @@ def test_class_rows_say_which_rows_are_whose() -> None:
 @pytest.mark.parametrize("options", [V5, V4], ids=["v5", "v4"])
 def test_contract(options: dict[str, Any]) -> None:
     check_dense_head("yolo_head", CHANNELS, **({"anchors": slow.ANCHORS} | options))
+
+
+def test_anchors_belong_to_ascending_strides() -> None:
+    ordered, other = head_of({}), YoloHead(YoloHeadSpec(anchors=slow.ANCHORS), dict(reversed(CHANNELS.items())), 3)
+    for one, same in zip(ordered.anchor_maps(output()), other.anchor_maps(output()), strict=True):
+        assert one.stride == same.stride
+        assert torch.equal(one.anchors, same.anchors)
 
 
 def test_anchors_must_fit_the_maps() -> None:

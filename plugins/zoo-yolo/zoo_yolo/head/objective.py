@@ -122,9 +122,9 @@ class Objective:
             classes, self._class_goals(classes, pairs.labels), max(classes.numel(), 1) if mean else 1
         )
         goal, counted = torch.zeros_like(logits).flatten(), (~left_out).flatten()
-        goal_of_pair = quality.detach().clamp(min=0) if self.spec.objectness == "iou" else torch.ones_like(quality)
+        goal_of_pair = quality.detach() if self.spec.objectness == "iou" else torch.ones_like(quality)
         index = pairs.image * len(map_) + pairs.place
-        goal = goal.scatter_reduce(0, index, goal_of_pair, "amax")  # a prior of several targets: the best of them
+        goal = goal.scatter_reduce(0, index, goal_of_pair, "amax")  # at least 0; of several targets, the best
         counted = counted.index_fill(0, index, True)
         loss = F.binary_cross_entropy_with_logits(logits.flatten(), goal, counted.to(goal.dtype), reduction="sum")
         return boxes, loss / (goal.numel() if mean else 1), class_loss
