@@ -10,8 +10,14 @@ from typing import Any
 Setting = tuple[tuple[str, ...], Any]
 
 
-def add_settings(parser: ArgumentParser) -> None:
-    """Declare ``--set``."""
+OF_TRAINING = (
+    "change a setting of the recipe ('zoo-cli show RECIPE' has them all), such as roi_head.width=256, "
+    "backbone=resnet50 or backbone.weights=FILE; or of the training, such as train.clip=10"
+)
+
+
+def add_settings(parser: ArgumentParser, meaning: str = OF_TRAINING) -> None:
+    """Declare ``--set``, whose help text is `meaning`."""
     parser.add_argument(
         "--set",
         dest="settings",
@@ -19,8 +25,7 @@ def add_settings(parser: ArgumentParser) -> None:
         default=[],
         type=setting,
         metavar="KEY=VALUE",
-        help="change a setting of the recipe ('zoo-cli show RECIPE' has them all), such as roi_head.width=256, "
-        "backbone=resnet50 or backbone.weights=FILE; or of the training, such as train.clip=10. May be repeated",
+        help=f"{meaning}. May be repeated",
     )
 
 

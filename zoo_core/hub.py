@@ -24,6 +24,7 @@ from zoo_core.build import build
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, SpecError, UnknownNameError, ZooError
 from zoo_core.plugins import plugins
+from zoo_core.recipes import resolve
 from zoo_core.registry import find
 from zoo_core.specs import ComponentSpec, slots, validate
 
@@ -149,20 +150,24 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def load(folder: str | Path) -> Detector:
+def load(folder: str | Path, **overrides: Any) -> Detector:
     """Return the detector that is saved in a folder, in evaluation mode.
 
     Args:
         folder: what `save` wrote, or the output of a training run: then its latest checkpoint.
+        **overrides: options that it shall have otherwise, as `zoo.create` takes them: ``preprocess={"long_side": 1280}``.
+            The weights must still fit.
 
     Raises:
         CheckpointError: no such folder; files missing, truncated or of another format version; weights that do not fit.
         UnknownNameError: a part that no installed plugin offers; the distribution that did is named.
+        SpecError: overrides that do not fit, all of them.
     """
     folder = locate(_path(folder))
     config = read_config(folder)
+    spec = resolve(spec_of(config, folder), overrides)
     try:
-        model = build(spec_of(config, folder), config.class_names)
+        model = build(spec, config.class_names)
     except InputError as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
     load_weights(model, folder / WEIGHTS)

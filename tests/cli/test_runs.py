@@ -100,6 +100,15 @@ def test_a_map_names_classes_otherwise_in_an_evaluation(cli, trained) -> None:
     assert len(set(counts)) > 1
 
 
+def test_an_evaluation_with_other_settings(cli, trained) -> None:
+    def found(*arguments) -> int:
+        return json.loads(cli("eval", trained, "--data", "toy", "--json", *arguments).out)["detections"]
+
+    assert 0 < found("--set", "roi_head.most_detections=1") <= 32 < found()
+    outcome = cli("eval", trained, "--data", "toy", "--set", "roi_head.most_detection=1")
+    assert (outcome.status, "roi_head: no option 'most_detection'; did you mean 'most_detections'?" in outcome.err) == (2, True)
+
+
 def test_a_recipe_says_how_it_is_trained() -> None:
     parser = ArgumentParser()
     train.arguments(parser)

@@ -19,7 +19,7 @@ from torch import Tensor
 from zoo_core import hub
 from zoo_core.create import create
 from zoo_core.detectors.detector import Detector
-from zoo_core.errors import CheckpointError, InputError
+from zoo_core.errors import CheckpointError, InputError, SpecError
 
 pytestmark = pytest.mark.usefixtures("stubs")
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +50,16 @@ def test_what_is_saved_comes_back(model: Detector, folder: Path) -> None:
     assert torch.equal(first.scores, second.scores)
     assert (again.class_names, again.recipe, again.spec) == (NAMES, "plain_two_stage", model.spec)
     assert not again.training
+
+
+def test_options_that_the_weights_do_not_depend_on_may_be_others(model: Detector, folder: Path) -> None:
+    again = hub.load(folder, preprocess={"long_side": 320}, proposer={"most": 7})
+    assert (again.spec.preprocess.long_side, again.spec.proposer.most) == (320, 7)  # type: ignore[attr-defined]
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in again.state_dict().items())
+    with pytest.raises(SpecError, match="proposer: no option 'mots'; did you mean 'most'"):
+        hub.load(folder, proposer={"mots": 7})
+    with pytest.raises(CheckpointError, match="does not fit"):
+        hub.load(folder, neck={"width": 7})
 
 
 def test_loading_initialises_no_pretrained_weights(folder: Path) -> None:

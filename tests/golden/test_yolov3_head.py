@@ -50,14 +50,11 @@ def decoded(record: Callable[[str], Record], maps: list[Tensor], batch: ImageBat
         least_score=settings["score_thr"] * settings["conf_thr"],
         nms_iou=settings["nms"]["iou_threshold"],
         most_detections=settings["max_per_img"],
+        clip=False,
     )
     head = YoloHead(spec, dict.fromkeys(sorted(STRIDES), 1), 20)
     maps = preselected(maps, settings["conf_thr"], settings["score_thr"], settings["nms_pre"])
-    count = len(batch)
-    wide = ImageBatch(
-        batch.tensor, ((30_000, 30_000),) * count, batch.padded, batch.original, origins=((-10_000, -10_000),) * count
-    )
-    return head.decode(YoloOutput(dict(zip(STRIDES, maps, strict=True))), wide)
+    return head.decode(YoloOutput(dict(zip(STRIDES, maps, strict=True))), batch)
 
 
 def same(found: Detections, boxes: Tensor, scores: Tensor, labels: Tensor) -> None:

@@ -77,6 +77,7 @@ class YoloHeadSpec(ComponentSpec):
     )
     candidates: PositiveInt = Field(30_000, description="best detections per image before suppression")
     most_detections: PositiveInt = Field(300, description="detections per image")
+    clip: bool = Field(True, description="boxes end at the border of the image")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

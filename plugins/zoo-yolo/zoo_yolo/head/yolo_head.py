@@ -74,7 +74,7 @@ class YoloHead(DenseHead[YoloOutput]):
 
     @torch.no_grad()
     def decode(self, raw: YoloOutput, batch: ImageBatch) -> list[Detections]:
-        """Return the detections of each image, best first, within the image."""
+        """Return the detections of each image, best first."""
         parts = [self._places(map_) for map_ in self.anchor_maps(raw)]
         image, boxes, scores = (torch.cat(column) for column in zip(*parts, strict=True))
         if self.spec.several_labels:
@@ -99,7 +99,7 @@ class YoloHead(DenseHead[YoloOutput]):
         return image, boxes, scores
 
     def _select(self, found: Detections, size: tuple[int, int], origin: tuple[int, int]) -> Detections:
-        """Return the detections that stand; boxes overlap as the network says them, and are clipped after that."""
+        """Return the detections that stand. Boxes overlap as the network says them, and are clipped after that."""
         if not len(found):
             return found
         if len(found) > self.spec.candidates:
@@ -108,9 +108,11 @@ class YoloHead(DenseHead[YoloOutput]):
         kept = suppress(
             found.boxes - found.boxes.amin(), found.scores, found.labels, self.spec.nms_iou, self.spec.most_detections
         )
-        boxes = clip(found.boxes[kept], size, origin)
-        inside = nonempty(boxes)
-        return Detections(boxes[inside], found.scores[kept][inside], found.labels[kept][inside])
+        found = found[kept]
+        if not self.spec.clip:
+            return found
+        boxes = clip(found.boxes, size, origin)
+        return Detections(boxes, found.scores, found.labels)[nonempty(boxes)]
 
     def class_rows(self) -> dict[str, Tensor]:
         """Return the class of each row of the layers: boxes and objectness are shared, the others belong to one class."""
