@@ -159,8 +159,9 @@ def test_class_names_are_checked_first(lines, file) -> None:
 
 def test_a_bad_file_is_told_of_by_its_importer(lines, file) -> None:
     file.write_text("LINES bad")
-    with pytest.raises(CheckpointError, match=r"x\.lines is bad$"):
+    with pytest.raises(CheckpointError) as caught:
         import_model(file)
+    assert str(caught.value) == f"{file} is bad"
 
 
 @pytest.mark.parametrize("order", [(Greedy, Lines), (Lines, Greedy)])

@@ -138,7 +138,8 @@ def read_network(model: Record) -> Network:
     for index, place in PLACES.items():
         _collect(layers[str(index)], str(index), place, found_modules, tensors)
     for index, sources in SOURCES.items():
-        if layers[str(index)].get("f", sources) != sources:
+        taken = layers[str(index)].get("f", sources)
+        if type(taken) is not list or any(type(number) is not int for number in taken) or taken != sources:
             raise CheckpointError(f"layer {index} takes other layers than {sources}; it is no published model")
     anchors, num_classes = _head(layers["24"], tensors)
     return Network(tensors, found_modules, anchors, num_classes)
@@ -203,8 +204,9 @@ def _options(network: Network) -> dict[str, Any]:
         raise CheckpointError(
             f"its activations are {', '.join(sorted(activations)) or 'none'}; one of {', '.join(ACTIVATIONS)} is read"
         )
-    added = {module.get("eps") for path, module in network.modules.items() if path.endswith(".bn")}
-    if len(added) != 1 or not all(type(eps) is float for eps in added):
+    values = [module.get("eps") for path, module in network.modules.items() if path.endswith(".bn")]
+    added = {eps for eps in values if type(eps) is float and eps > 0}
+    if len(added) != 1 or not all(type(eps) is float for eps in values):
         raise CheckpointError("its batch norms are missing (fused with the convolutions?), or differ in 'eps'")
     layer = {"activation": ACTIVATIONS[activations.pop()], "norm_eps": added.pop()}
     return {

@@ -265,6 +265,18 @@ def test_another_activation_is_taken_over(foreign, nano) -> None:
         read(foreign.save({"model": foreign.network(nano, nn.Hardswish())}))
 
 
+def test_what_batch_norm_adds_is_taken_over(foreign, nano) -> None:
+    model = foreign.network(nano)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eps = 0.25
+    found = read(foreign.save({"model": model}))
+    assert {part.eps for part in found.modules() if isinstance(part, nn.BatchNorm2d)} == {0.25}
+    model.get_submodule("model.0.bn").eps = 0.5
+    with pytest.raises(CheckpointError, match="its batch norms are missing .*, or differ in 'eps'"):
+        read(foreign.save({"model": model}))
+
+
 Change = Callable[[Foreign, nn.Module, nn.Sequential], None]
 
 
