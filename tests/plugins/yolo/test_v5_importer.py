@@ -273,7 +273,7 @@ def test_what_batch_norm_adds_is_taken_over(foreign, nano) -> None:
     found = read(foreign.save({"model": model}))
     assert {part.eps for part in found.modules() if isinstance(part, nn.BatchNorm2d)} == {0.25}
     model.get_submodule("model.0.bn").eps = 0.5
-    with pytest.raises(CheckpointError, match="its batch norms are missing .*, or differ in 'eps'"):
+    with pytest.raises(CheckpointError, match=r"its batch norms are missing .*, or differ in 'eps'"):
         read(foreign.save({"model": model}))
 
 
