@@ -17,8 +17,9 @@ from zoo_core.testing import (
 )
 
 INSTALLED = {plugin.distribution for plugin in plugins()}
-TIMM, FPN, RCNN = (
-    pytest.mark.skipif(name not in INSTALLED, reason=f"{name} is not installed") for name in ("zoo-timm", "zoo-fpn", "zoo-rcnn")
+TIMM, FPN, RCNN, YOLO = (
+    pytest.mark.skipif(name not in INSTALLED, reason=f"{name} is not installed")
+    for name in ("zoo-timm", "zoo-fpn", "zoo-rcnn", "zoo-yolo")
 )
 SMALL = {"preprocess": {"long_side": 160, "short_side": 96}, "neck": {"width": 16}, "roi_head": {"width": 16}}
 PYRAMID = dict.fromkeys((4, 8, 16, 32, 64), 8)
@@ -75,6 +76,14 @@ def test_sampler(options: dict[str, object]) -> None:
 @pytest.mark.parametrize(("recipe", "classes"), [("faster_rcnn_r18_fpn", (1, 3, 80)), ("faster_rcnn_mobilenetv2_fpn", (3,))])
 def test_detector(recipe: str, classes: tuple[int, ...]) -> None:
     check_detector(recipe, num_classes=classes, **SMALL)
+
+
+@YOLO
+@pytest.mark.parametrize(("recipe", "classes"), [("yolov5n", (1, 3, 80)), ("yolov4_tiny", (3,))])
+def test_one_stage_detector(recipe: str, classes: tuple[int, ...]) -> None:
+    """Each part of these is checked alone in tests/plugins/yolo."""
+    sizes = {"long_side": 96, "short_side": 96} if recipe == "yolov5n" else {"height": 96, "width": 96}
+    check_detector(recipe, num_classes=classes, preprocess=sizes)
 
 
 @pytest.mark.parametrize("name", sorted(name for name in INSTALLED if name.startswith("zoo-")))

@@ -15,12 +15,15 @@ from zoo_core.errors import InputError
 from zoo_core.ops.boxes import clip, nonempty
 from zoo_core.types import Detections, ImageBatch, Size, Targets
 
+ROUNDING = {"nearest": 0.5, "down": 1e-9}
+"""What is added before the fraction is dropped. A side that is exactly the frame's may come out a last bit less."""
 
-def fit(size: Size, long_side: int, short_side: int) -> Size:
-    """Return the size of an image scaled to fit a frame, rounded as ``int(x * factor + 0.5)``; no side is less than 1."""
+
+def fit(size: Size, long_side: int, short_side: int, rounding: float = 0.5) -> Size:
+    """Return the size of an image scaled to fit a frame, rounded as ``int(x * factor + rounding)``; no side is less than 1."""
     height, width = size
     factor = min(long_side / max(height, width), short_side / min(height, width))
-    return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
+    return max(int(height * factor + rounding), 1), max(int(width * factor + rounding), 1)
 
 
 def round_up(size: Size, multiple: int) -> Size:
@@ -125,7 +128,7 @@ class KeepRatio(Resize):
 
     def fitted(self, original: Size) -> Size:
         """Return the size that an image is resized to."""
-        return fit(original, self.spec.long_side, self.spec.short_side)
+        return fit(original, self.spec.long_side, self.spec.short_side, ROUNDING[self.spec.rounding])
 
     def padded(self, size: Size) -> Size:
         """Return the size rounded up to the multiple."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from typing_extensions import Self
 
@@ -31,6 +33,7 @@ class KeepRatioSpec(ResizeSpec):
     type: str = "keep_ratio"
     long_side: PositiveInt = Field(1333, le=LONGEST_SIDE, description="bound of the longer side, in pixels")
     short_side: PositiveInt = Field(800, le=LONGEST_SIDE, description="bound of the shorter side, in pixels")
+    rounding: Literal["nearest", "down"] = Field("nearest", description="how a fraction of a pixel in the new size is rounded")
     pad_multiple: PositiveInt = Field(32, le=4096, description="sides are padded to a multiple of this")
     pad_value: float | None = Field(None, ge=0, le=255, description="grey of the padding, 0 … 255; by default the mean")
     centred: bool = Field(False, description="half of the padding is put at the left and the top")

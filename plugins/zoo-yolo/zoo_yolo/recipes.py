@@ -18,7 +18,7 @@ def yolov5l() -> OneStageSpec:
     return OneStageSpec(
         num_classes=80,
         preprocess=KeepRatioSpec(
-            **{"long_side": 640, "short_side": 640, "antialias": True, **UNIT},
+            **{"long_side": 640, "short_side": 640, "rounding": "down", "antialias": True, **UNIT},
             **{"pad_multiple": 32, "pad_value": 114, "centred": True},
         ),
         backbone=C3DarknetSpec(),

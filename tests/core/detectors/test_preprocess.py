@@ -195,6 +195,14 @@ def test_antialiasing_averages_what_is_made_smaller() -> None:
     assert smooth.std(dim=(2, 3)).max() < 0.1 < plain.std(dim=(2, 3)).min()
 
 
+def test_a_fraction_of_a_pixel_may_be_dropped() -> None:
+    assert fit((427, 500), 640, 640) == (547, 640)  # 546.56
+    down = KeepRatio(KeepRatioSpec(long_side=640, short_side=640, rounding="down"))
+    assert down.fitted((427, 500)) == (546, 640)
+    for side in range(1, 3000):  # 640 / side * side is not always 640
+        assert down.fitted((side, side)) == (640, 640)
+
+
 @pytest.mark.parametrize("size", [(375, 1242), (1242, 375)])
 def test_the_frame_holds_every_image(size: tuple[int, int]) -> None:
     keep = KeepRatio(KeepRatioSpec(long_side=640, short_side=320))

@@ -161,7 +161,7 @@ def test_the_published_options() -> None:
     assert isinstance(tiny, OneStageSpec)
     assert five.preprocess.model_dump(exclude={"type"}) == {
         **{"long_side": 640, "short_side": 640, "mean": (0, 0, 0), "std": (255, 255, 255)},
-        **{"pad_multiple": 32, "pad_value": 114, "centred": True, "antialias": True},
+        **{"pad_multiple": 32, "pad_value": 114, "centred": True, "antialias": True, "rounding": "down"},
     }
     stretched = {"mean": (0, 0, 0), "std": (255, 255, 255), "antialias": False}
     assert four.preprocess.model_dump(exclude={"type"}) == {"height": 608, "width": 608, **stretched}
