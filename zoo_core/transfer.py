@@ -98,6 +98,9 @@ def carry_over(model: Detector, folder: str | Path, class_map: Mapping[str, str]
                 tensor.copy_(given)
                 report.loaded.append(name)
             elif rows is not None and given.shape[1:] == tensor.shape[1:]:
+                if len(given) != len(theirs[name]):
+                    due = f"{len(theirs[name])} rows of its classes, found {len(given)}"
+                    raise CheckpointError(f"{folder / hub.WEIGHTS} does not fit its {hub.CONFIG}: {name} is due {due}")
                 taken = rows >= 0
                 tensor[taken.to(tensor.device)] = given[rows[taken]].to(tensor)
                 report.remapped[name] = f"{int(taken.sum())} of {len(rows)} rows, by the names of the classes"

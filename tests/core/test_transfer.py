@@ -112,6 +112,16 @@ def test_values_that_are_not_finite(saved: Path, recipe: str) -> None:
         carry_over(model_of(recipe, COCO, 2), saved)
 
 
+def test_rows_that_the_config_tells_otherwise(saved: Path, recipe: str) -> None:
+    model = model_of(recipe, KITTI, 2)
+    name = next(iter(model.class_rows()))
+    tensors = load_file(saved / hub.WEIGHTS)
+    save_file({**tensors, name: tensors[name][:2].clone()}, saved / hub.WEIGHTS)
+    due = f"{len(tensors[name])} rows of its classes, found 2"
+    with pytest.raises(CheckpointError, match=rf"does not fit its config.json: {name} is due {due}"):
+        carry_over(model, saved)
+
+
 @pytest.mark.parametrize(
     ("class_map", "text"),
     [
