@@ -242,16 +242,20 @@ def load_weights(model: Detector, path: Path) -> None:
     own = model.state_dict()
     with opened(path) as file:
         found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        wrong = [n for n in own if found.get(n) != tuple(own[n].shape)] + [n for n in found if n not in own]
-        if wrong:
-            name = wrong[0]
-            shape = tuple(own[name].shape) if name in own else None
-            raise CheckpointError(
-                f"{path} does not fit its {CONFIG}: {name} has shape {found.get(name)}, expected {shape} "
-                f"(and {len(wrong) - 1} more)"
-            )
+        if wrong := misfit(found, own):
+            raise CheckpointError(f"{path} does not fit its {CONFIG}: {wrong}")
         for name, tensor in own.items():
             tensor.copy_(sound(file.get_tensor(name), tensor, name, path))
+
+
+def misfit(found: Mapping[str, tuple[int, ...]], own: Mapping[str, Tensor]) -> str:
+    """Return how the shapes in a file differ from those of a model: the first tensor that does; nothing if none does."""
+    wrong = [name for name in own if found.get(name) != tuple(own[name].shape)] + [name for name in found if name not in own]
+    if not wrong:
+        return ""
+    name = wrong[0]
+    due = tuple(own[name].shape) if name in own else None
+    return f"{name[:100]} has shape {found.get(name)}, expected {due} (and {len(wrong) - 1} more)"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo_core.build import build
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError
+from zoo_core.hub import misfit, sound
 from zoo_core.importing import Importer, ImportRequest
 from zoo_core.pickles.checkpoint import PICKLE, ZIP, read_checkpoint
 from zoo_core.pickles.records import Record
@@ -100,9 +101,9 @@ class YoloV5Importer(Importer):
             recipe = request.recipe or _recipe(network)
             names = request.class_names or _names(model, network.num_classes)
             detector = build(resolve(recipe, _options(network)), names)
-            fill(detector, network.tensors, recipe)
         except (CheckpointError, InputError) as error:
             raise type(error)(f"{request.path}: {error}") from error
+        fill(detector, network.tensors, recipe, request.path)
         detector.recipe = recipe
         return detector
 
@@ -229,20 +230,13 @@ def _names(model: Record, count: int) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def fill(model: nn.Module, tensors: dict[str, Tensor], recipe: str) -> None:
-    """Copy tensors into a model; names and shapes must be exactly the model's, and all values finite."""
+def fill(model: nn.Module, tensors: dict[str, Tensor], recipe: str, path: Path) -> None:
+    """Copy the tensors of a file into a model; names and shapes must be exactly the model's, and all values finite."""
     own = model.state_dict()
-    wrong = [name for name in own if name not in tensors or tensors[name].shape != own[name].shape]
-    wrong += [name for name in tensors if name not in own]
-    if wrong:
-        found, due = (tuple(held[wrong[0]].shape) if wrong[0] in held else None for held in (tensors, own))
-        raise CheckpointError(
-            f"does not fit recipe '{recipe}': {wrong[0][:100]} has shape {found}, expected {due} (and {len(wrong) - 1} more)"
-        )
+    if wrong := misfit({name: tuple(tensor.shape) for name, tensor in tensors.items()}, own):
+        raise CheckpointError(f"{path}: does not fit recipe '{recipe}': {wrong}")
     for name, tensor in own.items():
-        if not tensors[name].isfinite().all():
-            raise CheckpointError(f"{name} holds values that are not finite; nothing can be found with them")
-        tensor.copy_(tensors[name])
+        tensor.copy_(sound(tensors[name], tensor, name, path))
 
 
 def _children(module: Record) -> dict[str, Record]:
