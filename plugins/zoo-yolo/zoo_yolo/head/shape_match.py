@@ -5,16 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo_core.errors import InputError
-from zoo_core.types import Assignment, Detections, Targets
+from zoo_yolo.head.cell_rule import CellRule
 from zoo_yolo.head.cells import Cells, centres_and_sizes
 from zoo_yolo.head.specs import ShapeMatchSpec
 
-SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
-"""A target's own cell, and those left, right, above and below of it."""
 
-
-class ShapeMatch:
+class ShapeMatch(CellRule):
     """A prior answers for the targets of a like shape whose centre lies in its cell, or close beside it.
 
     On every map, a target takes the cell that its centre lies in, and each of the four cells beside that one which its
@@ -24,33 +20,24 @@ class ShapeMatch:
     """
 
     def __init__(self, spec: ShapeMatchSpec) -> None:
+        super().__init__(spec)
         self.spec = spec
 
-    def __call__(
-        self,
-        priors: Tensor,
-        targets: Targets,
-        predictions: Detections | None = None,  # noqa: ARG002
-        strides: Tensor | None = None,
-    ) -> Assignment:
-        """Match priors (A, 4) on maps of `strides` (A,) with the targets of one image."""
-        if strides is None:
-            raise InputError("assigner 'shape_match' matches cells; it needs `strides`, that of the map of each prior")
-        ignored = torch.zeros(len(priors), dtype=torch.bool, device=priors.device)
-        if not len(priors) or not len(targets):
-            nothing = torch.zeros(0, dtype=torch.int64, device=priors.device)
-            return Assignment(nothing, nothing, ignored)
-        cells = Cells(priors, strides)
-        centres, sizes = centres_and_sizes(targets.boxes)
+    def match(self, cells: Cells, priors: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pairs, as (prior (P,), target (P,))."""
+        centres, sizes = centres_and_sizes(boxes)
         target, level, cell = self._cells(centres, cells.strides)
         query, prior = cells.find(level, cell)
         target = target[query]
         ratio = sizes[target] / centres_and_sizes(priors[prior])[1]
         alike = torch.maximum(ratio, 1 / ratio).amax(dim=1) < self.spec.ratio  # not so for a side of 0, which gives inf or NaN
-        return Assignment(prior[alike], target[alike], ignored)
+        return prior[alike], target[alike]
 
     def _cells(self, centres: Tensor, strides: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the cells that the targets take, as (target (Q,), level (Q,), cell (Q, 2))."""
+        """Return the cells that the targets take: their own, those left, right, above and below of it if these are near.
+
+        They come as (target (Q,), level (Q,), cell (Q, 2)).
+        """
         places = centres / strides[:, None, None]  # (S, T, 2) in cells
         own = places.floor()
         part = places - own  # 0 … 1
@@ -58,5 +45,5 @@ class ShapeMatch:
         own_cell = torch.ones_like(before[..., 0])
         wanted = torch.stack([own_cell, before[..., 0], behind[..., 0], before[..., 1], behind[..., 1]], dim=-1)
         level, target, shift = wanted.nonzero(as_tuple=True)
-        shifts = torch.tensor(SHIFTS, device=centres.device)
-        return target, level, own[level, target].long() + shifts[shift]
+        right, down = (shift == 2).long() - (shift == 1).long(), (shift == 4).long() - (shift == 3).long()
+        return target, level, own[level, target].long() + torch.stack([right, down], dim=1)
