@@ -5,7 +5,9 @@ A map of the house; an arrow points from a module to the ones it may import::
     storey 0   errors <- contributions <- plugins <- registry           standard library, pluggy
     storey 1   specs <- recipes, detectors.specs                        + pydantic
     storey 2   types <- ops <- interfaces <- detectors <- build         + torch, torchvision
-    leaves     pickles, hub <- importing; hub, data <- engine; hub <- testing     nothing above imports a leaf
+    leaves     hub <- transfer <- create; pickles, hub <- importing; hub, data <- engine; hub <- testing
+
+Nothing above the leaves imports one of them.
 
 The core knows no concrete backbone, neck, head, assigner or sampler: those live in plugins. This module imports nothing.
 """

@@ -1,6 +1,6 @@
 """The blocks of YOLOv5: C3, a cross-stage partial block of three convolutions, and fast spatial pyramid pooling.
 
-After CSPNet (Wang et al., 2020, figure 3) and the tensor shapes of the published release 6 models.
+After CSPNet (Wang et al., 2020, section 3.1) and the tensor shapes of the published release 6 models.
 """
 
 from __future__ import annotations

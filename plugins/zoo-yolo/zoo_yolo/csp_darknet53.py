@@ -1,4 +1,4 @@
-"""CSPDarknet53, the backbone of YOLOv4 (Bochkovskiy et al., 2020, section 3.4; Wang et al., "CSPNet", 2020, figure 3).
+"""CSPDarknet53, the backbone of YOLOv4 (Bochkovskiy et al., 2020, section 3.4; Wang et al., "CSPNet", 2020, section 3.1).
 
 timm has a ``cspdarknet53`` of as many parameters, which is another network: its activation is LeakyReLU of slope 0.01 instead
 of Mish, and one convolution stands for the two 1x1 convolutions of each stage.

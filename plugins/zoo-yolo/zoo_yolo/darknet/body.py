@@ -24,7 +24,7 @@ from zoo_yolo.darknet.specs import (
 from zoo_yolo.layers import ACTIVATIONS, ConvNormAct
 
 NORM_EPS = 1e-6
-"""OpenCV's. Darknet adds it to the deviation rather than to the variance, which differs by less than half of it."""
+"""What OpenCV adds to the variance when it reads such files; only for variances near it would another number matter."""
 
 
 class Darknet(Backbone):

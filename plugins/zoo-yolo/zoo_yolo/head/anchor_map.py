@@ -30,7 +30,7 @@ class AnchorMap:
         anchors: (A, 2) float, width and height in pixels.
         box: "square": the sides are (2 sigmoid)² times the anchor's (YOLOv5's documentation, "Eliminate grid sensitivity");
             "exponential": exp times the anchor's (Redmon and Farhadi, "YOLO9000", 2016, section 2).
-        scale: cells that a centre ranges over: sigmoid · scale - (scale - 1) / 2 from the corner ("YOLOv4", section 3.4).
+        scale: cells that a centre ranges over: sigmoid · scale - (scale - 1) / 2 from the corner ("YOLOv4", section 4.3).
     """
 
     logits: Tensor
