@@ -106,7 +106,7 @@ def _preprocess(network: Network) -> dict[str, Any]:
         )
     side = network.width
     frame = {"long_side": side, "short_side": side, "pad_multiple": side, "pad_value": GREY, "centred": True}
-    return {"type": "keep_ratio", **frame, **RGB}
+    return {"type": "keep_ratio", "rounding": "down", **frame, **RGB}
 
 
 def _cfg(request: ImportRequest) -> Path:
