@@ -1,4 +1,4 @@
-"""The backbone of YOLOv4-tiny (Wang et al., "Scaled-YOLOv4", 2021, section 4.1)."""
+"""The backbone of YOLOv4-tiny (Wang et al., "Scaled-YOLOv4", 2021, section 4.2)."""
 
 from __future__ import annotations
 
