@@ -12,12 +12,16 @@ import json
 import re
 from pathlib import Path
 
+import torch
+
 from zoo_cli.main import BUILT_IN, Command
 from zoo_cli.options import options
 from zoo_cli.parser import Parser
-from zoo_core.contributions import KINDS, Family, Recipe
+from zoo_core.build import build
+from zoo_core.contributions import KINDS, Family
 from zoo_core.data.specs import AugmentSpec
 from zoo_core.engine.specs import TrainSpec
+from zoo_core.recipes import resolve
 from zoo_core.registry import Entry, entries
 
 DOCS = Path(__file__).resolve().parent
@@ -72,17 +76,27 @@ def recipes() -> str:
         "A recipe is a complete detector; its parts can be replaced by any other of their kind.",
     ]
     for kind in KINDS:
-        rows = [_entry(entry) for entry in found if entry.contribution.kind == kind]
-        if rows:
-            parts += [f"## {kind}", "| name | from | what it is |\n|---|---|---|\n" + "\n".join(rows)]
+        listed = [entry for entry in found if entry.contribution.kind == kind]
+        detectors = kind == "detector"
+        head = "| name | from | what it is |\n|---|---|---|\n"
+        if detectors:
+            head = "| name | from | shape | parameters at 80 classes | what it is |\n|---|---|---|---|---|\n"
+        if listed:
+            parts += [f"## {kind}", head + "\n".join(map(_recipe if detectors else _entry, listed))]
     return "\n\n".join(parts) + "\n"
 
 
 def _entry(entry: Entry) -> str:
     part = entry.contribution
-    what = part.summary or (f"a {part.kind} recipe" if isinstance(part, Recipe) else "")
     name = f"(any {part.name} name)" if isinstance(part, Family) else f"`{part.name}`"
-    return f"| {name} | {entry.plugin.distribution} | {what} |"
+    return f"| {name} | {entry.plugin.distribution} | {part.summary} |"
+
+
+def _recipe(entry: Entry) -> str:
+    part, spec = entry.contribution, resolve(entry.contribution.name, {"num_classes": 80})
+    with torch.device("meta"):  # sizes alone, no memory
+        count = sum(parameter.numel() for parameter in build(spec).parameters())
+    return f"| `{part.name}` | {entry.plugin.distribution} | `{spec.type}` | {count:,} | {part.summary or 'a recipe'} |"
 
 
 SHOWN = re.compile(r"<!-- file: (\S+) -->\n(?:\n```\w*\n.*?\n```\n)?", re.DOTALL)

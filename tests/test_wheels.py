@@ -45,6 +45,23 @@ assert len(found) == 1 and isinstance(found[0], zoo.Detections)
 print(type(model.neck).__module__)
 """
 
+IMPORT = """
+import torch, zoo
+from zoo_core.importing import import_model
+from zoo_yolo.darknet.weights import write
+
+model = zoo.create("yolov4_tiny", class_names=("a", "b"))
+write("mine.weights", model)
+with open("mine.cfg", "w") as file:
+    file.write("[net]\\nwidth=32\\nheight=32\\n[conwolutional]\\n")
+try:
+    import_model("mine.weights")
+except zoo.ZooError as error:
+    print(error)
+found = import_model("mine.weights", recipe="yolov4_tiny", class_names=("a", "b"))
+print(found.recipe, all(torch.equal(a, b) for a, b in zip(model.parameters(), found.parameters(), strict=True)))
+"""
+
 TELL = """
 import zoo
 try:
@@ -140,9 +157,17 @@ def before(fresh) -> str:
 
 def test_what_is_listed_is_what_the_wheels_bring(fresh, before) -> None:
     assert "faster_rcnn_r101_fpn" in before
+    assert "yolov5n" in before
     assert "weighted_sum" not in before
     assert {plugin["status"] for plugin in json.loads(fresh.cli("plugins", "--json"))} == {"ok"}
     assert fresh.python(USE.replace("NECK", "")) == "zoo_fpn.fpn\n"
+
+
+def test_the_importers_come_with_the_wheel_of_yolo(fresh) -> None:
+    assert fresh.python(IMPORT).splitlines() == [
+        "mine.cfg, line 4: no section [conwolutional]; did you mean 'convolutional'?",
+        "yolov4_tiny True",
+    ]
 
 
 def test_wheels_hold_what_they_need_and_no_more(built) -> None:
@@ -164,7 +189,8 @@ def test_a_strangers_neck_comes_and_goes(fresh, before, tmp_path) -> None:
         shutil.copytree(EXAMPLE / "tests", tmp_path / "tests")  # away from the settings of the repository, and from its modules
         tests = run(fresh.bin / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=tmp_path)
         assert re.search(r"^\d+ passed", tests, re.MULTILINE), tests
-        assert "\n  weighted_sum  zoo-sum-neck  pyramid whose maps" in fresh.cli("list", "--kind", "neck")
+        necks = fresh.cli("list", "--kind", "neck")
+        assert re.search(r"^  weighted_sum +zoo-sum-neck +pyramid whose maps", necks, re.MULTILINE), necks
         assert "\nwidth    int > 0" in fresh.cli("show", "weighted_sum")
         assert fresh.python(USE.replace("NECK", 'neck="weighted_sum",')) == "zoo_sum_neck.weighted_sum\n"
     finally:
