@@ -46,7 +46,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "data.plugin": STOREY_0,
     "data": (*STOREY_0, *STOREY_1, *STOREY_2),
     "engine": (*STOREY_0, *STOREY_1, *STOREY_2, "data", "hub"),
-    "testing": (*STOREY_0, *STOREY_1, *STOREY_2, "hub"),
+    "testing": (*STOREY_0, *STOREY_1, *STOREY_2, "hub", "importing"),
 }
 # What of the world outside each storey may import when it is loaded, beside the standard library.
 OUTSIDE = {

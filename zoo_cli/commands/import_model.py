@@ -4,7 +4,7 @@ The file is read without running anything that is in it.
 
 Examples:
   zoo-cli import yolov5n.pt
-  zoo-cli import yolov4.weights --cfg yolov4.cfg --names coco.names
+  zoo-cli import yolov4.weights --cfg yolov4.cfg
   zoo-cli import best.pt --out models/mine --json
 """
 

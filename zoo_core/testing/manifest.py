@@ -10,6 +10,7 @@ import sys
 from zoo_core.contributions import Family, Recipe
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import SpecError
+from zoo_core.importing import Importer
 from zoo_core.interfaces import Backbone, DenseHead, Neck, RoIHead
 from zoo_core.plugins import GROUP, Plugin, plugins, read
 from zoo_core.registry import Entry
@@ -22,6 +23,7 @@ BASES: dict[str, type] = {
     "neck": Neck,
     "dense_head": DenseHead,
     "roi_head": RoIHead,
+    "importer": Importer,
 }
 HEAVY = {"torch", "torchvision", "cv2", "scipy", "pandas", "matplotlib", "transformers", "tensorflow", "jax"}
 HEAVY_TO_LIST = HEAVY | {"pydantic", "numpy", "PIL"}

@@ -330,8 +330,8 @@ def test_what_it_begins_with(classes: int) -> None:
         assert layer.bias is not None
         bias = layer.bias.view(-1, 5 + classes)
         assert (bias[:, :4] == 0).all()
-        assert bias[0, 4].item() == pytest.approx(math.log(8 * stride**2 / 640**2))
-        assert bias[0, 5:].tolist() == pytest.approx([math.log(0.6 / (classes - 0.99999))] * classes)
+        assert bias[0, 4].sigmoid().item() == pytest.approx(8 * stride**2 / 640**2)
+        assert bias[0, 5:].sigmoid().tolist() == pytest.approx([0.6 / classes] * classes)
     assert set(head.state_dict()) == {f"predict.{s}.{name}" for s in slow.STRIDES for name in ("weight", "bias")}
 
 

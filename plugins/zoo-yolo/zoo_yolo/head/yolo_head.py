@@ -18,7 +18,8 @@ from zoo_yolo.head.objective import Objective
 from zoo_yolo.head.specs import YoloHeadSpec
 
 EXPECTED_OBJECTS, EXPECTED_SIDE, EXPECTED_CLASS = 8, 640, 0.6
-"""What the biases begin with: so many objects in an image of so many pixels square, at so much of a class in all."""
+"""What the biases begin with, our choice: so many objects of each anchor in an image of so many pixels square, and this share
+of a class over all classes."""
 
 
 @dataclass(frozen=True)
@@ -131,5 +132,9 @@ def _set_biases(layer: nn.Conv2d, stride: int, num_classes: int) -> None:
     with torch.no_grad():
         bias = layer.bias.view(-1, CLASSES + num_classes)
         bias[:, BOX] = 0
-        bias[:, OBJECTNESS] = math.log(EXPECTED_OBJECTS / (EXPECTED_SIDE / stride) ** 2)
-        bias[:, CLASSES:] = math.log(EXPECTED_CLASS / (num_classes - 0.99999))
+        bias[:, OBJECTNESS] = _logit(min(EXPECTED_OBJECTS * (stride / EXPECTED_SIDE) ** 2, 0.5))
+        bias[:, CLASSES:] = _logit(EXPECTED_CLASS / num_classes)
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
