@@ -10,6 +10,7 @@ from typing import Any
 from zoo_core import hub
 from zoo_core.build import build, checked_names
 from zoo_core.detectors.detector import Detector
+from zoo_core.errors import InputError
 from zoo_core.recipes import resolve
 from zoo_core.specs import ComponentSpec
 from zoo_core.transfer import LoadReport, carry_over
@@ -53,6 +54,8 @@ def create(
         )
         log.info("%s", report)
         return model
+    if class_map:
+        raise InputError("class_map says which classes of a saved detector are which here; give that one as weights")
     detector = _fresh(recipe, num_classes, class_names, overrides)
     detector.backbone.load_pretrained()
     return detector
@@ -68,7 +71,7 @@ def continued(
     overrides: Mapping[str, Any] | None = None,
 ) -> tuple[Detector, LoadReport]:
     """Return a new detector that begins with the weights of a saved one, and what became of them. See `create`."""
-    folder = hub.locate(Path(weights).expanduser())
+    folder = hub.locate(weights)
     if num_classes is None and class_names is None:
         class_names = hub.read_config(folder).class_names
     detector = _fresh(recipe, num_classes, class_names, overrides or {})

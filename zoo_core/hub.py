@@ -163,7 +163,7 @@ def load(folder: str | Path, **overrides: Any) -> Detector:
         UnknownNameError: a part that no installed plugin offers; the distribution that did is named.
         SpecError: overrides that do not fit, all of them.
     """
-    folder = locate(_path(folder))
+    folder = locate(folder)
     config = read_config(folder)
     spec = resolve(spec_of(config, folder), overrides)
     try:
@@ -175,8 +175,9 @@ def load(folder: str | Path, **overrides: Any) -> Detector:
     return model.eval()
 
 
-def locate(folder: Path) -> Path:
+def locate(folder: str | Path) -> Path:
     """Return the folder that holds the model: itself, its latest checkpoint, or what a crash left of it."""
+    folder = _path(folder)
     if (folder / CONFIG).is_file():
         return folder
     checkpoints = steps(folder)
@@ -188,7 +189,8 @@ def locate(folder: Path) -> Path:
             return spare
         raise CheckpointError(f"{folder}: no such folder; give one that 'zoo-cli train' or zoo.save wrote")
     if not folder.is_dir():
-        raise CheckpointError(f"{folder} is a file; a model is a folder with {CONFIG} and {WEIGHTS}")
+        hint = "'zoo-cli import' makes one of the weights of other projects"
+        raise CheckpointError(f"{folder} is a file; a model is a folder with {CONFIG} and {WEIGHTS}; {hint}")
     raise CheckpointError(f"{folder} holds no model: {CONFIG} is missing, and there is no checkpoint step-0000001 or later")
 
 

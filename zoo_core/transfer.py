@@ -76,7 +76,7 @@ def carry_over(model: Detector, folder: str | Path, class_map: Mapping[str, str]
         CheckpointError: nothing fits, or the folder holds no sound model; then `model` may have been changed in part.
         InputError: a map of classes that are not there, or of two to one.
     """
-    folder = hub.locate(Path(folder).expanduser())
+    folder = hub.locate(folder)
     config = hub.read_config(folder)
     pairs = paired(config.class_names, model.class_names, class_map or {})
     report = LoadReport(classes={name: None if k is None else config.class_names[k] for name, k in pairs.items()})
@@ -106,7 +106,8 @@ def carry_over(model: Detector, folder: str | Path, class_map: Mapping[str, str]
                 report.remapped[name] = f"{int(taken.sum())} of {len(rows)} rows, by the names of the classes"
             else:
                 report.reinitialised[name] = f"{tuple(given.shape)} in the file, {tuple(tensor.shape)} here"
-    if not report.loaded:
+    if not any(own[name].ndim for name in report.loaded):  # every batch norm has a count, which fits any other
+        report.loaded.clear()
         raise CheckpointError(f"not one tensor of {folder} fits this model: it is of another network\n{report}")
     return report
 
@@ -117,6 +118,8 @@ def paired(there: Sequence[str], here: Sequence[str], class_map: Mapping[str, st
     Raises:
         InputError: an entry of `class_map` names a class that is not there or not here, or two name the same.
     """
+    if not isinstance(class_map, Mapping) or not all(isinstance(name, str) for pair in class_map.items() for name in pair):
+        raise InputError(f"a class map is a dict from names to names, such as {{'car': 'Car'}}, not {class_map!r}")
     found: dict[str, int | None] = {name: there.index(name) if name in there else None for name in here}
     taken: dict[str, str] = {}
     for old, new in class_map.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -104,6 +105,14 @@ def test_a_file_of_which_nothing_fits(saved: Path, recipe: str) -> None:
         carry_over(model_of(recipe, COCO, 2), saved)
 
 
+def test_the_counts_of_batch_norms_fit_any_network(saved: Path, recipe: str) -> None:
+    model = model_of(recipe, COCO, 2)
+    model.register_buffer("count", torch.tensor(0))
+    save_file({"count": torch.tensor(5)}, saved / hub.WEIGHTS)
+    with pytest.raises(CheckpointError, match="it is of another network\n0 tensors taken as they are"):
+        carry_over(model, saved)
+
+
 def test_values_that_are_not_finite(saved: Path, recipe: str) -> None:
     tensors = load_file(saved / hub.WEIGHTS)
     tensors["backbone.fine.bias"][0] = float("nan")
@@ -135,6 +144,12 @@ def test_a_map_that_cannot_be(class_map: dict[str, str], text: str) -> None:
         paired(COCO, KITTI, class_map)
 
 
+@pytest.mark.parametrize("class_map", [[("car", "Car")], "car=Car", {1: "Car"}, {"car": 0}])
+def test_what_is_no_map(class_map: Any) -> None:
+    with pytest.raises(InputError, match="a class map is a dict from names to names"):
+        paired(COCO, KITTI, class_map)
+
+
 def test_one_class_may_become_two() -> None:
     with pytest.raises(InputError, match="no class 'Tarm'; did you mean 'Tram'"):
         paired(COCO, KITTI, {"car": "Tarm"})
@@ -152,6 +167,10 @@ def test_create_with_weights(saved: Path, recipe: str) -> None:
     assert other.backbone.asked_for_weights == 0
     with pytest.raises(CheckpointError, match="no such folder"):
         create(recipe, weights=saved / "nowhere")
+    with pytest.raises(CheckpointError, match="7 is no folder"):
+        create(recipe, weights=7)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="class_map says which classes of a saved detector"):
+        create(recipe, class_names=KITTI, class_map=MAP)
 
 
 def test_a_detector_is_told_what_its_head_says() -> None:
