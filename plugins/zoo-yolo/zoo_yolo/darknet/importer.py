@@ -62,13 +62,17 @@ class DarknetImporter(Importer):
         return detector
 
     def _into_recipe(self, request: ImportRequest, recipe: str) -> Detector:
+        options: dict[str, Any] = {}
         if request.cfg is not None:
-            classes = read_network(request.cfg).yolos[0].classes
+            network = read_network(request.cfg)
+            check_size(request.path, network.values, network.path.name)
+            spec = detector_spec(network)
+            classes, options = spec.num_classes, {"preprocess": spec.preprocess, "head": spec.head}
         elif request.class_names is not None:
             classes = len(request.class_names)
         else:
             classes = _classes_of(request.path, recipe)
-        detector = create(recipe, num_classes=classes, class_names=_names(request, classes))
+        detector = create(recipe, num_classes=classes, class_names=_names(request, classes), **options)
         read(request.path, detector, f"recipe '{recipe}' with {classes} classes")
         return detector
 
@@ -136,7 +140,7 @@ def _classes_of(path: Path, recipe: str) -> int:
 
 
 def _names(request: ImportRequest, classes: int) -> tuple[str, ...] | None:
-    """Return the names that are given, or those in a file beside the weights."""
+    """Return the names that are given, or those in a file beside the weights: one of its name, or the only one that fits."""
     if request.class_names is not None:
         return request.class_names
     own = request.path.with_suffix(".names")
@@ -145,8 +149,8 @@ def _names(request: ImportRequest, classes: int) -> tuple[str, ...] | None:
         if len(names) != classes:
             raise DataError(f"holds {len(names)} names, the network has {classes} classes", own)
         return names
-    lists = [_listed(path) for path in sorted(request.path.parent.glob("*.names"))]
-    fitting = [names for names in lists if len(names) == classes]
+    lists = [_listed(path) for path in sorted(request.path.parent.glob("*.names")) if path.is_file()]
+    fitting = [names for names in lists if len(names) == len(set(names)) == classes]
     return fitting[0] if len(fitting) == 1 else None
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -97,6 +98,13 @@ def test_names_that_do_not_fit(tmp_path: Path, file: Path, names: str, error: ty
         import_model(file)
 
 
+def test_names_that_cannot_be_meant(tmp_path: Path, file: Path) -> None:
+    (tmp_path / "a.names").mkdir()
+    os.mkfifo(tmp_path / "net.names")  # to open it would wait for ever
+    (tmp_path / "twice.names").write_text("a\na")
+    assert import_model(file).class_names == ("class 0", "class 1")
+
+
 def test_given_names_that_do_not_fit(file: Path) -> None:
     with pytest.raises(InputError, match="2 classes need as many names, got 1: cat"):
         import_model(file, class_names=("cat",))
@@ -156,6 +164,19 @@ def test_the_number_of_classes_is_found_from_the_file(tmp_path: Path, shared: Pa
         more.write(b"\0" * 400)
     with pytest.raises(CheckpointError, match=r"recipe 'yolov4_tiny' needs .* values with one class and .* for each more"):
         import_model(file, recipe="yolov4_tiny")
+
+
+@pytest.mark.shared
+def test_a_recipe_takes_what_the_cfg_says_of_input_and_anchors(tmp_path: Path, shared: Path) -> None:
+    text = resized(shared / "data/weights/darknet/yolov4-tiny.cfg", tmp_path, 96, 64).read_text()
+    cfg = write_cfg(tmp_path, text.replace("10,14,  23,27,  37,58", "10,14,  20,20,  30,30").replace("1.05", "1.2"))
+    file = random_weights(cfg)
+    imported, own = import_model(file), import_model(file, cfg=cfg, recipe="yolov4_tiny")
+    assert own.spec.preprocess == imported.spec.preprocess
+    assert own.spec.model_dump()["head"] == imported.spec.model_dump()["head"]
+    same(imported.predict(SIGHT)[0], own.predict(SIGHT)[0], 1e-3)
+    with pytest.raises(CheckpointError, match=r"yolov4\.cfg needs 64,429,405"):
+        import_model(file, cfg=shared / "data/weights/darknet/yolov4.cfg", recipe="yolov4_tiny")
 
 
 def test_recipes_that_cannot_be(file: Path) -> None:
