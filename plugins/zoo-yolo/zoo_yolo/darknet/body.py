@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo_core.errors import InputError
 from zoo_core.interfaces import Backbone
 from zoo_core.types import Features
 from zoo_yolo.darknet.specs import (
@@ -36,6 +38,7 @@ class Darknet(Backbone):
         places = dict(zip(spec.strides, spec.outputs, strict=True))
         self.channels = {stride: spec.maps[places[stride]][0] for stride in sorted(places)}
         self._places = {stride: places[stride] for stride in self.channels}
+        self._step = math.lcm(*(stride for _, stride in spec.maps))
         self._sources = [layer.sources(place) for place, layer in enumerate(spec.layers)]
         before = [3, *(channels for channels, _ in spec.maps)]
         self.layers = nn.ModuleList(_made(layer, c) for layer, c in zip(spec.layers, before, strict=False))
@@ -47,7 +50,11 @@ class Darknet(Backbone):
                 self._done[place].append(source)
 
     def forward(self, images: Tensor) -> Features:
-        """Return the maps (N, C, H / stride, W / stride) of the outputs."""
+        """Return the maps (N, C, H / stride, W / stride) of the outputs; raise `InputError` for sides that do not divide so."""
+        height, width = images.shape[2:]
+        if height % self._step or width % self._step:
+            told = f"the sides must be multiples of {self._step}, for its strides"
+            raise InputError(f"backbone 'darknet' is given images of {height} x {width} pixels: {told}; see the preprocess")
         maps = {IMAGE: images}
         for place, (layer, sources) in enumerate(zip(self.layers, self._sources, strict=True)):
             maps[place] = layer(*(maps[source] for source in sources))

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from tests.plugins.yolo.darknet.samples import write_cfg
 from zoo_core.build import build_part
+from zoo_core.errors import InputError
 from zoo_core.specs import Slot
 from zoo_core.testing import check_backbone
 from zoo_yolo.darknet.body import Darknet, MaxPool, Route, Shortcut
@@ -33,6 +34,12 @@ def test_it_is_built_from_plain_data(spec: DarknetSpec) -> None:
     assert body.channels == {2: 14, 4: 6}
     features = body.eval()(torch.rand(2, 3, 8, 12))
     assert {stride: tuple(map_.shape) for stride, map_ in features.items()} == {2: (2, 14, 4, 6), 4: (2, 6, 2, 3)}
+
+
+@pytest.mark.parametrize("size", [(8, 10), (6, 12), (3, 3)])
+def test_sides_that_its_strides_do_not_divide(spec: DarknetSpec, size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match=rf"given images of {size[0]} x {size[1]} pixels: the sides must be multiples of 4"):
+        Darknet(spec)(torch.rand(1, 3, *size))
 
 
 def test_the_layers_do_what_they_say(spec: DarknetSpec) -> None:
