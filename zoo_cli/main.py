@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ BUILT_IN = (
     Command("eval", "measure a trained detector: COCO and VOC average precision", "zoo_cli.commands.eval"),
     Command("predict", "find objects in pictures and draw them", "zoo_cli.commands.predict"),
 )
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+"""Control characters but for the end of a line."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,8 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+def _say(text: str) -> None:
+    """Print to standard error. Texts quote files of others: a terminal must not obey what is in them."""
+    print(CONTROL.sub(lambda found: ascii(found[0])[1:-1], text), file=sys.stderr)
 
 
 def _text(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -63,13 +64,16 @@ def build(spec: ComponentSpec, class_names: Sequence[str] | None = None) -> Dete
 
 
 def checked_names(class_names: Sequence[str]) -> list[str]:
-    """Return the names of classes; raise `InputError` unless they are different strings that are not empty."""
+    """Return the names of classes; raise `InputError` unless they are different strings that are not empty and that print."""
     if isinstance(class_names, str) or not isinstance(class_names, Iterable):
         raise InputError(f"class_names is a sequence of names, not one {type(class_names).__name__}: {class_names!r}")
     names = list(class_names)
     for name in names:
         if not isinstance(name, str) or not name.strip():
             raise InputError(f"the name of a class is a string that is not empty, not {name!r}")
+    for name in names:  # they come from files of others, and go to terminals, which obey control characters
+        if any(unicodedata.category(letter) == "Cc" for letter in name):
+            raise InputError(f"the name of a class holds no control characters, as {name!r} does")
     for name, count in Counter(names).items():
         if count > 1:
             raise InputError(f"{count} classes are named '{name}'")

@@ -77,6 +77,7 @@ def test_mistakes_are_told_in_one_line(cli, arguments, message) -> None:
     [
         (SpecError([("neck", "no option 'x'")]), "neck: no option 'x'"),
         (SpecError([("neck", "a"), ("", "b")]), "2 options do not fit\n  neck: a\n  b"),
+        (SpecError([("neck", "no 'x\x1b[2J\r\x9b'\nat all")]), r"neck: no 'x\x1b[2J\r\x9b'" + "\n  at all"),
         (FileNotFoundError(2, "No such file or directory", "a.jpg"), "a.jpg: No such file or directory"),
     ],
 )

@@ -101,6 +101,7 @@ def test_class_names_travel_with_the_model(arguments: dict[str, Any], names: tup
         ({"class_names": "car"}, "class_names is a sequence of names, not one str: 'car'"),
         ({"class_names": 5}, "class_names is a sequence of names, not one int: 5"),
         ({"class_names": ("car", "")}, "the name of a class is a string that is not empty, not ''"),
+        ({"class_names": ("c\x1b[2Jar",)}, r"the name of a class holds no control characters, as 'c\x1b[2Jar' does"),
         ({"class_names": ("car", 3)}, "the name of a class is a string that is not empty, not 3"),
         ({"class_names": ("car", ["bus"])}, "the name of a class is a string that is not empty, not ['bus']"),
     ],
