@@ -127,6 +127,8 @@ def _recognised(path: Path) -> list[tuple[Entry, Importer]]:
             failures.append(f"\n  {name} cannot be tried: {'; '.join(str(error).splitlines())}")
     if found:
         return found
+    if not path.stat().st_size:
+        raise CheckpointError(f"{path} is empty")
     if not known and not failures:
         raise CheckpointError(f"{path}: no importer is installed; 'zoo-cli plugins' shows what is")
     raise CheckpointError(f"{path} is no file that can be imported. What the importers look for:{''.join(known + failures)}")

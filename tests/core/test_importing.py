@@ -124,6 +124,12 @@ def test_a_file_that_nobody_knows(lines, tmp_path) -> None:
     assert str(caught.value) == text
 
 
+def test_an_empty_file(lines, tmp_path) -> None:
+    (tmp_path / "x.lines").touch()
+    with pytest.raises(CheckpointError, match=r"x\.lines is empty$"):
+        import_model(tmp_path / "x.lines")
+
+
 def test_without_importers(file) -> None:
     with pytest.raises(CheckpointError, match=r"x\.lines: no importer is installed; 'zoo-cli plugins' shows what is"):
         import_model(file)

@@ -51,5 +51,5 @@ class AugmentSpec(Spec):
     def _check_scale(cls, scale: tuple[float, float]) -> tuple[float, float]:
         low, high = scale
         if not 0 < low <= high < 100:
-            raise ValueError(f"expected two factors above 0, the smaller one first, got ({low:g}, {high:g})")
+            raise ValueError(f"expected two factors above 0 and below 100, the smaller one first, got ({low:g}, {high:g})")
         return scale

@@ -46,7 +46,7 @@ class TrainSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.nesterov and self.optimizer != "sgd":
-            raise ValueError(f"nesterov is an option of sgd, not of {self.optimizer}; set one of the two otherwise")
+            raise ValueError(f"nesterov is an option of sgd, not of {self.optimizer}; with that, write nesterov=false as well")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
         return self

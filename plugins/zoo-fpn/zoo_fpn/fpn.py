@@ -23,7 +23,8 @@ class FPN(Neck):
         super().__init__()
         inputs = [stride for stride in spec.strides if stride in channels]
         if not inputs or inputs != list(spec.strides[: len(inputs)]):
-            raise InputError(f"neck 'fpn' gives strides {list(spec.strides)}, but the backbone has only {list(channels)}")
+            found = f"neck 'fpn' gives strides {list(spec.strides)}, but the backbone has only {list(channels)}"
+            raise InputError(f"{found}; give it others, the first of them the backbone's (neck.strides)")
         self.lateral = nn.ModuleDict({str(s): nn.Conv2d(channels[s], spec.width, 1) for s in inputs})
         self.output = nn.ModuleDict({str(s): nn.Conv2d(spec.width, spec.width, 3, padding=1) for s in inputs})
         self.extra = [stride for stride in spec.strides if stride not in channels]

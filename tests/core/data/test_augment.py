@@ -187,7 +187,7 @@ def test_the_input_is_left_as_it_is() -> None:
 
 @pytest.mark.parametrize("scale", [(0.0, 1.0), (2.0, 1.0), (-1.0, 1.0), (1.0, 100.0)])
 def test_a_scale_that_is_none(scale: tuple[float, float]) -> None:
-    with pytest.raises(SpecError, match="scale: expected two factors above 0, the smaller one first, got "):
+    with pytest.raises(SpecError, match="scale: expected two factors above 0 and below 100, the smaller one first, got "):
         validate(AugmentSpec, {"scale": scale})
 
 

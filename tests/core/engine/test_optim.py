@@ -86,7 +86,10 @@ def test_the_options_reach_the_optimiser() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"nesterov": True, "optimizer": "adamw"}, "nesterov is an option of sgd, not of adamw; set one of the two otherwise"),
+        (
+            {"nesterov": True, "optimizer": "adamw"},
+            "nesterov is an option of sgd, not of adamw; with that, write nesterov=false as well",
+        ),
         ({"nesterov": True, "momentum": 0}, "nesterov needs a momentum above 0"),
         ({"ema": 1.0}, "ema: input should be less than 1"),
         ({"ema": 0.0}, "ema: input should be greater than 0"),
