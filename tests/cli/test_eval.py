@@ -21,7 +21,7 @@ def arguments(tmp_path: Path) -> Namespace:
     Image.new("RGB", (100, 80)).save(tmp_path / "training/image_2/a.png")
     (tmp_path / "training/label_2/a.txt").write_text(LINE.format("Car") + LINE.format("Van") + LINE.format("Cyclist"))
     (tmp_path / "val.txt").write_text("a\n")
-    return Namespace(data=str(tmp_path), split="val", format=None, classes=None, skip_bad=None)
+    return Namespace(data=str(tmp_path), split="val", format=None, classes=None, skip_bad=None, class_map={})
 
 
 def test_the_models_classes_count_and_others_become_ignore_regions(arguments, capsys) -> None:
