@@ -16,6 +16,9 @@ OF_TRAINING = (
 )
 
 
+OF_MODEL = "change a setting of the model that its weights do not depend on, such as preprocess.long_side=1280"
+
+
 def add_settings(parser: ArgumentParser, meaning: str = OF_TRAINING) -> None:
     """Declare ``--set``, whose help text is `meaning`."""
     parser.add_argument(

@@ -109,6 +109,11 @@ def test_an_evaluation_with_other_settings(cli, trained) -> None:
     assert (outcome.status, "roi_head: no option 'most_detection'; did you mean 'most_detections'?" in outcome.err) == (2, True)
 
 
+def test_a_prediction_with_other_settings(cli, trained, photo) -> None:
+    found = cli("predict", trained, photo, "--score", "0", "--json", "--set", "roi_head.most_detections=2")
+    assert len(json.loads(found.out)) == 2
+
+
 def test_a_recipe_says_how_it_is_trained() -> None:
     parser = ArgumentParser()
     train.arguments(parser)

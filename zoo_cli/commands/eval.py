@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_cli.data import add_data, add_device, device, natural, positive, read, summary
 from zoo_cli.progress import Progress
-from zoo_cli.settings import add_map, add_settings, nested
+from zoo_cli.settings import OF_MODEL, add_map, add_settings, nested
 from zoo_cli.table import table, width
 from zoo_core.errors import InputError
 
@@ -47,7 +47,7 @@ def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="a folder that 'zoo-cli train' or zoo.save wrote")
     add_map(parser)
-    add_settings(parser, "change a setting of the model that its weights do not depend on, such as preprocess.long_side=1280")
+    add_settings(parser, OF_MODEL)
     add_data(parser, "val")
     parser.add_argument("--batch-size", type=positive, default=1, metavar="N", help="images at a time (default: 1)")
     parser.add_argument("--workers", type=natural, default=1, metavar="N", help="processes that load images (default: 1)")

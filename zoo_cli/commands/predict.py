@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from zoo_cli.data import add_data, add_device, device, positive, read
 from zoo_cli.pictures import Picture, listed, output_names, write
 from zoo_cli.progress import Progress
+from zoo_cli.settings import OF_MODEL, add_settings, nested
 from zoo_core.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder for the drawn pictures (default: {OUT})")
     parser.add_argument("--score", type=share, default=0.3, metavar="X", help="show what scores above this (default: 0.3)")
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
+    add_settings(parser, OF_MODEL)
     add_device(parser)
     add_data(parser, "val", required=False)
     parser.add_argument("--limit", type=positive, metavar="N", help="the first N pictures only")
@@ -81,7 +83,7 @@ def run(args: Namespace) -> int:
     names = output_names([picture for picture, _ in sources], out) if out else []
     if out:
         out.mkdir(parents=True, exist_ok=True)
-    model = load(args.model).to(where)
+    model = load(args.model, **nested(args.settings)).to(where)
     records: list[dict[str, Any]] = []
     lines: list[str] = []
     bad: list[str] = []
