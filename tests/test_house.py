@@ -18,6 +18,7 @@ PACKAGES = [ROOT / "zoo", ROOT / "zoo_core", ROOT / "zoo_cli", *PLUGINS]
 SOURCES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
 
 HEAVY = {"torch", "torchvision", "timm", "numpy", "pydantic", "PIL", "pycocotools", "accelerate", "rich", "safetensors"}
+HEAVY |= {"huggingface_hub", "yaml"}
 
 # The modules of the core, lowest first: a module imports from its own room and from the rooms that are named here.
 STOREY_0 = ("errors", "contributions", "plugins", "registry")
@@ -38,11 +39,15 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "interfaces": (*STOREY_0, *STOREY_1, "types", "ops"),
     "detectors": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces"),
     "build": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces", "detectors"),
-    "hub": (*STOREY_0, *STOREY_1, *STOREY_2),
+    "card": (*STOREY_0, *STOREY_1, *STOREY_2),
+    "hub": (*STOREY_0, *STOREY_1, *STOREY_2, "card"),
+    "access": ("errors",),
+    "remote": (*STOREY_0, *STOREY_1, *STOREY_2, "card", "hub", "access"),
+    "push": (*STOREY_0, *STOREY_1, *STOREY_2, "card", "hub", "access"),
     "transfer": (*STOREY_0, *STOREY_1, *STOREY_2, "hub"),
-    "create": (*STOREY_0, *STOREY_1, *STOREY_2, "hub", "transfer"),
+    "create": (*STOREY_0, *STOREY_1, *STOREY_2, "hub", "remote", "transfer"),
     "pickles": ("errors",),
-    "importing": (*STOREY_0, *STOREY_1, *STOREY_2, "hub"),
+    "importing": (*STOREY_0, *STOREY_1, *STOREY_2, "hub", "transfer"),
     "data.plugin": STOREY_0,
     "data": (*STOREY_0, *STOREY_1, *STOREY_2),
     "engine": (*STOREY_0, *STOREY_1, *STOREY_2, "data", "hub"),
@@ -56,7 +61,7 @@ OUTSIDE = {
 }
 
 # The public surface, sorted. A change here is a change for every user: it belongs into CHANGELOG.md.
-PUBLIC = ["Detections", "Targets", "ZooError", "__version__", "create", "describe", "list_models", "load", "save"]
+PUBLIC = ["Detections", "Targets", "ZooError", "__version__", "create", "describe", "list_models", "load", "push", "save"]
 
 
 def name_of(path: Path) -> str:
@@ -120,6 +125,7 @@ def stranger(path: Path, module: str) -> str:
         ("zoo_core/build.py", "zoo_core.hub.save", "no arrow from build to hub"),
         ("zoo_core/pickles.py", "zoo_core.registry.find", "no arrow from pickles to registry"),
         ("zoo_core/hub.py", "zoo_core.importing.import_model", "no arrow from hub to importing"),
+        ("zoo_core/hub.py", "zoo_core.remote.fetch", "no arrow from hub to remote"),
         ("zoo_core/data/coco.py", "zoo_core.engine.train.train", "no arrow from data to engine"),
         ("zoo_core/engine/train.py", "zoo_core.data.open.open_data", ""),
         ("zoo_core/attic.py", "zoo_core.errors.ZooError", "zoo_core.attic has no room on the map"),
@@ -275,6 +281,16 @@ def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match=r"module 'zoo' has no attribute 'craete'"):
         zoo.craete  # noqa: B018
+
+
+def test_the_client_of_the_hub_is_imported_when_it_is_needed() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}, line {line}"
+        for path in SOURCES
+        for module, line in imports(path, on_load=True)
+        if module.partition(".")[0] == "huggingface_hub"
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_importing_the_front_door_is_cheap() -> None:

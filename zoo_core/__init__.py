@@ -5,7 +5,7 @@ A map of the house; an arrow points from a module to the ones it may import::
     storey 0   errors <- contributions <- plugins <- registry           standard library, pluggy
     storey 1   specs <- recipes, detectors.specs                        + pydantic
     storey 2   types <- ops <- images, interfaces <- detectors <- build + torch, torchvision
-    leaves     hub <- transfer <- create; hub <- importing <- testing; hub, data <- engine; pickles
+    leaves     hub <- transfer <- create, importing; importing <- testing; hub, data <- engine; pickles
 
 Nothing above the leaves imports one of them.
 

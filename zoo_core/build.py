@@ -42,7 +42,7 @@ def build(spec: ComponentSpec, class_names: Sequence[str] | None = None) -> Dete
     """
     if not isinstance(spec, DetectorSpec):
         raise InputError(f"a detector is built from a DetectorSpec, not from a {type(spec).__name__}")
-    names = [f"class {k}" for k in range(spec.num_classes)] if class_names is None else checked_names(class_names)
+    names = list(numbered(spec.num_classes)) if class_names is None else checked_names(class_names)
     if len(names) != spec.num_classes:
         raise InputError(f"{spec.num_classes} classes need as many names, got {len(names)}: {', '.join(names)}")
     backbone = build_part("backbone", spec.backbone)
@@ -61,6 +61,11 @@ def build(spec: ComponentSpec, class_names: Sequence[str] | None = None) -> Dete
     detector: Detector = build_part("assembly", spec, names, **parts)
     # Convolutions are faster with the channels innermost (docs/speed.md); names, shapes and numbers stay.
     return detector.to(memory_format=torch.channels_last)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Return the names of classes that nobody named."""
+    return tuple(f"class {k}" for k in range(count))
 
 
 def checked_names(class_names: Sequence[str]) -> list[str]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from zoo_core.build import checked_names
 from zoo_core.detectors.detector import Detector
-from zoo_core.errors import CheckpointError, ZooError
+from zoo_core.errors import CheckpointError, InputError, ZooError
 from zoo_core.hub import CONFIG, steps
 from zoo_core.plugins import FOREIGN
 from zoo_core.registry import Entry, entries
 from zoo_core.specs import spec_class, validate
+from zoo_core.transfer import LoadReport, Source, carry, carry_over
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,29 @@ def import_model(
                 raise
             failures.append(f"\n  {name}: {error}")
     raise CheckpointError(f"{request.path} cannot be read:{''.join(failures)}")
+
+
+def load_weights(model: Detector, path: str | Path, class_map: Mapping[str, str] | None = None) -> LoadReport:
+    """Copy into a detector what fits it of a saved one, or of a file of another project; return what became of each tensor.
+
+    Args:
+        model: changed in place, with any classes; what is not carried over stays as it is.
+        path: the folder of a saved detector, or a file that an installed importer recognises.
+        class_map: classes of the file under other names in `model`. Equal names need no entry. Where the file or the model
+            has no names, all classes are carried over if they are as many, and else none.
+
+    Raises:
+        CheckpointError: nothing fits, or the file is not sound; then `model` may have been changed in part.
+        InputError: a map of classes that are not there, or of two to one.
+    """
+    if not isinstance(model, Detector):
+        raise InputError(f"load_weights takes a detector, not a {type(model).__name__}")
+    if not isinstance(path, str | Path) or not Path(path).expanduser().is_file():
+        return carry_over(model, path, class_map)
+    found = import_model(path)
+    tensors = found.state_dict()
+    source = Source(_file(path), found.class_names, found.class_rows(), tensors.keys(), tensors.__getitem__)
+    return carry(model, source, class_map or {})
 
 
 def _file(path: str | Path) -> Path:

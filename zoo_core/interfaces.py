@@ -18,6 +18,8 @@ Raw = TypeVar("Raw")
 """A head's own form of its output; nobody else looks into it."""
 SHARED = -1
 """In `class_rows`: a row that all classes share."""
+BACKGROUND = -2
+"""In `class_rows`: a row that is measured against those of classes, as by a softmax; without any it says nothing."""
 
 
 class Backbone(nn.Module, ABC):
@@ -72,8 +74,8 @@ class DenseHead(nn.Module, ABC, Generic[Raw]):
     def class_rows(self) -> dict[str, Tensor]:
         """Return the class that each row of the first axis of a parameter answers for, by the parameter's name.
 
-        Each value is int64 (rows,): 0 … K-1, or `SHARED` for a row of all classes. Parameters that are not named do not
-        depend on the classes. With it, rows are carried over by class name to a head for other classes.
+        Each value is int64 (rows,): 0 … K-1, `SHARED` for a row of all classes, or `BACKGROUND`. Parameters that are not
+        named do not depend on the classes. With it, rows are carried over by class name to a head for other classes.
         """
         return {}
 

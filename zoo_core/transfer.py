@@ -5,7 +5,8 @@ Rows that belong to a class (`DenseHead.class_rows`) follow the name of the clas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import torch
 from torch import Tensor
 
 from zoo_core import hub
-from zoo_core.build import build
+from zoo_core.build import build, numbered
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, nearest
-from zoo_core.interfaces import SHARED
+from zoo_core.interfaces import BACKGROUND, SHARED
 
 
 @dataclass(frozen=True)
@@ -78,49 +79,82 @@ def carry_over(model: Detector, folder: str | Path, class_map: Mapping[str, str]
     """
     folder = hub.locate(folder)
     config = hub.read_config(folder)
-    pairs = paired(config.class_names, model.class_names, class_map or {})
-    report = LoadReport(classes={name: None if k is None else config.class_names[k] for name, k in pairs.items()})
     with torch.device("meta"):  # its shape alone is looked at
-        source = build(hub.spec_of(config, folder), config.class_names)
-    theirs, ours = source.class_rows(), model.class_rows()
+        saved = build(hub.spec_of(config, folder), config.class_names)
+    path = folder / hub.WEIGHTS
+    with hub.opened(path) as file:
+        source = Source(path, config.class_names, saved.class_rows(), set(file.keys()), file.get_tensor)
+        return carry(model, source, class_map or {})
+
+
+@dataclass(frozen=True)
+class Source:
+    """The weights of another detector.
+
+    Attributes:
+        path: where they are from.
+        class_names: of its classes.
+        class_rows: see `Detector.class_rows`.
+        names: of its tensors.
+        tensor: from a name to the tensor.
+    """
+
+    path: Path
+    class_names: Sequence[str]
+    class_rows: Mapping[str, Tensor]
+    names: AbstractSet[str]
+    tensor: Callable[[str], Tensor]
+
+
+def carry(model: Detector, source: Source, class_map: Mapping[str, str]) -> LoadReport:
+    """Copy into `model` what of a source fits it, and return what became of each tensor. See `carry_over`."""
+    pairs = paired(source.class_names, model.class_names, class_map)
+    report = LoadReport(classes={name: None if k is None else source.class_names[k] for name, k in pairs.items()})
+    theirs, ours = source.class_rows, model.class_rows()
     by_class: dict[int, int | None] = {model.class_names.index(name): old for name, old in pairs.items()}
     own = model.state_dict()
-    with hub.opened(folder / hub.WEIGHTS) as file:
-        there = set(file.keys())
-        report.missing.extend(name for name in own if name not in there)
-        report.unexpected.extend(sorted(there - own.keys()))
-        for name, tensor in own.items():
-            if name not in there:
-                continue
-            given = hub.sound(file.get_tensor(name), tensor, name, folder / hub.WEIGHTS)
-            rows = _row_sources(theirs.get(name), ours.get(name), by_class)
-            if rows is None and given.shape == tensor.shape:
-                tensor.copy_(given)
-                report.loaded.append(name)
-            elif rows is not None and given.shape[1:] == tensor.shape[1:]:
-                if len(given) != len(theirs[name]):
-                    due = f"{len(theirs[name])} rows of its classes, found {len(given)}"
-                    raise CheckpointError(f"{folder / hub.WEIGHTS} does not fit its {hub.CONFIG}: {name} is due {due}")
-                taken = rows >= 0
+    report.missing.extend(name for name in own if name not in source.names)
+    report.unexpected.extend(sorted(source.names - own.keys()))
+    for name, tensor in own.items():
+        if name not in source.names:
+            continue
+        given = hub.sound(source.tensor(name), tensor, name, source.path)
+        rows = _row_sources(theirs.get(name), ours.get(name), by_class)
+        if rows is None and given.shape == tensor.shape:
+            tensor.copy_(given)
+            report.loaded.append(name)
+        elif rows is not None and given.shape[1:] == tensor.shape[1:]:
+            if len(given) != len(theirs[name]):
+                due = f"{len(theirs[name])} rows of its classes, found {len(given)}"
+                raise CheckpointError(f"{source.path} does not fit its {hub.CONFIG}: {name} is due {due}")
+            taken = rows >= 0
+            if taken.any():
                 tensor[taken.to(tensor.device)] = given[rows[taken]].to(tensor)
                 report.remapped[name] = f"{int(taken.sum())} of {len(rows)} rows, by the names of the classes"
             else:
-                report.reinitialised[name] = f"{tuple(given.shape)} in the file, {tuple(tensor.shape)} here"
+                report.reinitialised[name] = "no class of the file is one of this model"
+        else:
+            report.reinitialised[name] = f"{tuple(given.shape)} in the file, {tuple(tensor.shape)} here"
     if not any(own[name].ndim for name in report.loaded):  # every batch norm has a count, which fits any other
         report.loaded.clear()
-        raise CheckpointError(f"not one tensor of {folder} fits this model: it is of another network\n{report}")
+        raise CheckpointError(f"not one tensor of {source.path} fits this model: it is of another network\n{report}")
     return report
 
 
 def paired(there: Sequence[str], here: Sequence[str], class_map: Mapping[str, str]) -> dict[str, int | None]:
     """Return, for each class `here`, the label of the class `there` that it continues, or None.
 
+    Classes without names, which have numbers instead, are the same if there are as many here as there, and else are not.
+
     Raises:
         InputError: an entry of `class_map` names a class that is not there or not here, or two name the same.
     """
     if not isinstance(class_map, Mapping) or not all(isinstance(name, str) for pair in class_map.items() for name in pair):
         raise InputError(f"a class map is a dict from names to names, such as {{'car': 'Car'}}, not {class_map!r}")
-    found: dict[str, int | None] = {name: there.index(name) if name in there else None for name in here}
+    nameless = [names for names in (there, here) if tuple(names) == numbered(len(names))]
+    found: dict[str, int | None] = {name: there.index(name) if name in there and not nameless else None for name in here}
+    if nameless and not class_map and len(there) == len(here):
+        found = {name: label for label, name in enumerate(here)}
     taken: dict[str, str] = {}
     for old, new in class_map.items():
         if old not in there:
@@ -142,15 +176,16 @@ def _row_sources(theirs: Tensor | None, ours: Tensor | None, by_class: dict[int,
     if theirs is None or ours is None or _per_class(theirs) != _per_class(ours):
         return None
     places: dict[tuple[int | None, int], int] = {key: row for row, key in enumerate(_numbered(theirs))}
-    old = {**by_class, SHARED: SHARED}
+    anything = any(label is not None for label in by_class.values())
+    old = {**by_class, SHARED: SHARED, BACKGROUND: BACKGROUND if anything else None}
     sources = [places.get((old[label], number), -1) for label, number in _numbered(ours)]
     return None if sources == list(range(len(theirs))) else torch.tensor(sources)
 
 
-def _per_class(rows: Tensor) -> set[tuple[bool, int]]:
-    """Return how many rows a class has, and how many are shared: heads that differ in these are of another make."""
+def _per_class(rows: Tensor) -> set[tuple[int, int]]:
+    """Return how many rows a class has, and how many are of none: heads that differ in these are of another make."""
     labels, counts = torch.unique(rows, return_counts=True)
-    return {(label == SHARED, count) for label, count in zip(labels.tolist(), counts.tolist(), strict=True)}
+    return {(min(label, 0), count) for label, count in zip(labels.tolist(), counts.tolist(), strict=True)}
 
 
 def _numbered(rows: Tensor) -> list[tuple[int, int]]:

@@ -15,8 +15,9 @@ from zoo_core.errors import InputError
 from zoo_core.ops.boxes import clip, nonempty
 from zoo_core.types import Detections, ImageBatch, Size, Targets
 
-ROUNDING = {"nearest": 0.5, "down": 1e-9}
-"""What is added before the fraction is dropped. A side that is exactly the frame's may come out a last bit less."""
+ROUNDING = {"nearest": 0.5, "down": 1e-9, "cut": 0.0}
+"""What is added before the fraction is dropped. A side that is exactly the frame's may come out a last bit less: "down" mends
+that, "cut" leaves it, and so gives a pixel less now and then, as torchvision's detectors do."""
 
 
 def fit(size: Size, long_side: int, short_side: int, rounding: float = 0.5) -> Size:
@@ -96,6 +97,7 @@ class Resize(ABC):
         batch = self.padding().to(device).repeat(len(images), *frame, 1).permute(0, 3, 1, 2)  # (N, 3, H, W)
         for row, image, size, (top, left) in zip(batch, images, sizes, origins, strict=True):
             if _size(image) != size:
+                image = image if self._pixels.whole_levels else image.float()
                 image = transforms.resize(image, list(size), antialias=self._pixels.antialias)
             torch.div(image.float().sub_(mean), std, out=row[:, top : top + size[0], left : left + size[1]])
         return batch

@@ -25,6 +25,7 @@ class ResizeSpec(ComponentSpec):
         IMAGENET_STD, description="what the difference is divided by"
     )
     antialias: bool = Field(False, description="an image made smaller is averaged, not sampled")
+    whole_levels: bool = Field(True, description="the values of resampled pixels are rounded to whole numbers, 0 … 255")
 
 
 class KeepRatioSpec(ResizeSpec):
@@ -33,7 +34,10 @@ class KeepRatioSpec(ResizeSpec):
     type: str = "keep_ratio"
     long_side: PositiveInt = Field(1333, le=LONGEST_SIDE, description="bound of the longer side, in pixels")
     short_side: PositiveInt = Field(800, le=LONGEST_SIDE, description="bound of the shorter side, in pixels")
-    rounding: Literal["nearest", "down"] = Field("nearest", description="how a fraction of a pixel in the new size is rounded")
+    rounding: Literal["nearest", "down", "cut"] = Field(
+        "nearest",
+        description="how a fraction of a pixel in the new size is rounded; 'cut' is 'down' with torchvision's last bit",
+    )
     pad_multiple: PositiveInt = Field(32, le=4096, description="sides are padded to a multiple of this")
     pad_value: float | None = Field(None, ge=0, le=255, description="grey of the padding, 0 … 255; by default the mean")
     centred: bool = Field(False, description="half of the padding is put at the left and the top")

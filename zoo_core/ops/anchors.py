@@ -26,11 +26,15 @@ def base_anchors(size: float, scales: Sequence[float], ratios: Sequence[float], 
     return torch.stack([x - widths / 2, y - heights / 2, x + widths / 2, y + heights / 2], dim=1)
 
 
-def grid_anchors(base: Tensor, shape: Size, stride: int) -> Tensor:
-    """Return the anchors (H * W * A, 4) of a feature map of (H, W): row by row, the anchor of a cell innermost."""
+def grid_anchors(base: Tensor, shape: Size, stride: int | Size) -> Tensor:
+    """Return the anchors (H * W * A, 4) of a feature map of (H, W): row by row, the anchor of a cell innermost.
+
+    `stride` is how far apart the cells lie, in pixels: one number, or (down, across).
+    """
     height, width = shape
-    y = torch.arange(height, device=base.device, dtype=base.dtype) * stride
-    x = torch.arange(width, device=base.device, dtype=base.dtype) * stride
+    down, across = (stride, stride) if isinstance(stride, int) else stride
+    y = torch.arange(height, device=base.device, dtype=base.dtype) * down
+    x = torch.arange(width, device=base.device, dtype=base.dtype) * across
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     shifts = torch.stack([columns, rows, columns, rows], dim=-1).view(-1, 1, 4)
     return (shifts + base).view(-1, 4)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo_core.interfaces import SHARED
+from zoo_core.interfaces import BACKGROUND, SHARED
 from zoo_core.testing.contract import Contract
 from zoo_core.types import Channels, Detections, Features, Size
 
@@ -75,9 +75,11 @@ def check_class_rows(contract: Contract, head: Any, num_classes: int) -> None:
         contract.demand(name in parameters, f"`class_rows` names '{name}', which is no parameter")
         right = isinstance(rows, Tensor) and rows.dtype == torch.int64 and rows.shape == parameters[name].shape[:1]
         contract.demand(right, f"`class_rows` of '{name}' must be int64 of shape {tuple(parameters[name].shape[:1])}")
-        inside = ((rows >= SHARED) & (rows < num_classes)).all()
+        inside = ((rows >= BACKGROUND) & (rows < num_classes)).all()
         contract.demand(
-            inside, f"`class_rows` of '{name}' must hold classes 0 … {num_classes - 1}, or {SHARED} for shared rows"
+            inside,
+            f"`class_rows` of '{name}' must hold classes 0 … {num_classes - 1}, "
+            f"{SHARED} for shared rows or {BACKGROUND} for the background",
         )
         counts = {int((rows == label).sum()) for label in range(num_classes)}
         contract.demand(

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from zoo_core.build import build_part
 from zoo_core.errors import InputError
-from zoo_core.interfaces import SHARED, Assigner, RoIHead, Sampler
-from zoo_core.ops.boxes import clip
+from zoo_core.interfaces import BACKGROUND, Assigner, RoIHead, Sampler
+from zoo_core.ops.boxes import clip, nonempty
 from zoo_core.ops.deltas import DeltaCoder
 from zoo_core.ops.losses import l1, softmax_cross_entropy
 from zoo_core.ops.nms import suppress
@@ -46,9 +46,9 @@ class BoxHead(RoIHead):
             nn.init.zeros_(layer.bias)
 
     def class_rows(self) -> dict[str, Tensor]:
-        """Return the class of each row of the predictors; the background, the last row, is shared."""
+        """Return the class of each row of the predictors; the last row is the background."""
         classes = torch.arange(self.num_classes)
-        scores, deltas = torch.cat([classes, torch.tensor([SHARED])]), classes.repeat_interleave(4)
+        scores, deltas = torch.cat([classes, torch.tensor([BACKGROUND])]), classes.repeat_interleave(4)
         return {"classes.weight": scores, "classes.bias": scores, "deltas.weight": deltas, "deltas.bias": deltas}
 
     def forward(self, features: Features, rois: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,6 +106,9 @@ class BoxHead(RoIHead):
         region, label = (scores[:, :-1] > spec.least_score).nonzero(as_tuple=True)
         boxes = clip(self.coder.decode(rois[region], deltas[region, label]), size, origin)
         score = scores[region, label]
+        if spec.least_side is not None:
+            keep = nonempty(boxes, spec.least_side)
+            boxes, score, label = boxes[keep], score[keep], label[keep]
         kept = suppress(boxes, score, label, spec.nms_iou, spec.most_detections)
         return Detections(boxes[kept], score[kept], label[kept])
 

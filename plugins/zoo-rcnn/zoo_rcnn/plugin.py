@@ -27,6 +27,15 @@ def zoo_contributions() -> Iterator[Contribution]:
         *("sampler", "random", f"{specs}:RandomSamplerSpec", "zoo_rcnn.random_sampler:RandomSampler"),
         summary="a fixed number of priors, a bounded share of them positive",
     )
+    options, importers = "zoo_rcnn.importer_specs", "zoo_rcnn.importers"
+    yield Component(
+        *("importer", "mmdetection", f"{options}:MMDetectionImporterSpec", f"{importers}.mmdetection:MMDetectionImporter"),
+        summary="Faster R-CNN of MMDetection 2.x and 3.x (.pth)",
+    )
+    yield Component(
+        *("importer", "torchvision", f"{options}:TorchvisionImporterSpec", f"{importers}.torchvision:TorchvisionImporter"),
+        summary="state dicts of torchvision's fasterrcnn_resnet50_fpn (.pth)",
+    )
     for name, backbone in (("r18", "ResNet-18"), ("r34", "ResNet-34"), ("r50", "ResNet-50"), ("r101", "ResNet-101")):
         recipe = f"faster_rcnn_{name}_fpn"
         yield Recipe("detector", recipe, f"zoo_rcnn.recipes:{recipe}", summary=f"Faster R-CNN, {backbone}, FPN")

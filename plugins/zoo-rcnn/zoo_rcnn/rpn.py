@@ -46,7 +46,8 @@ class RPN(DenseHead[RPNOutput]):
         self.coder = DeltaCoder(spec.std)
         self.per_cell = len(spec.scales) * len(spec.ratios)
         for stride in self.strides:  # buffers go to the device with the weights; they are no part of what is saved
-            self.register_buffer(f"base_{stride}", base_anchors(stride, spec.scales, spec.ratios), persistent=False)
+            base = base_anchors(stride, spec.scales, spec.ratios)
+            self.register_buffer(f"base_{stride}", base.round() if spec.rounded else base, persistent=False)
         incoming = widths.pop()
         width = spec.width or incoming
         self.conv = nn.Conv2d(incoming, width, 3, padding=1)
@@ -64,9 +65,16 @@ class RPN(DenseHead[RPNOutput]):
             count, _, height, width = hidden.shape
             logits[stride] = self.objectness(hidden).permute(0, 2, 3, 1).reshape(count, -1)
             deltas[stride] = self.deltas(hidden).permute(0, 2, 3, 1).reshape(count, -1, 4)
-            anchors[stride] = grid_anchors(self.get_buffer(f"base_{stride}"), (height, width), stride)
+            step = self._step(features, stride) if self.spec.fitted_steps else stride
+            anchors[stride] = grid_anchors(self.get_buffer(f"base_{stride}"), (height, width), step)
             shapes[stride] = (height, width)
         return RPNOutput(logits, deltas, anchors, shapes)
+
+    def _step(self, features: Features, stride: int) -> Size:
+        """Return how far apart the cells of a map lie: as often as they go into the image, whose size the finest map tells."""
+        finest = self.strides[0]
+        (tall, wide), (height, width) = features[finest].shape[-2:], features[stride].shape[-2:]
+        return tall * finest // height, wide * finest // width
 
     def losses(self, raw: RPNOutput, batch: ImageBatch) -> Losses:
         """Return the cross entropy of objectness and the L1 of the deltas, both over the number of sampled anchors."""
@@ -123,7 +131,7 @@ class RPN(DenseHead[RPNOutput]):
 
     def _suppress(self, boxes: Tensor, scores: Tensor, levels: Tensor, region: tuple[Size, Size]) -> Detections:
         boxes = clip(boxes, *region)
-        keep = nonempty(boxes)
+        keep = nonempty(boxes, self.spec.least_side)
         boxes, scores, levels = boxes[keep], scores[keep], levels[keep]
         kept = suppress(boxes, scores, levels, self.spec.nms_iou, self.spec.proposals)
         return Detections(boxes[kept], scores[kept], torch.zeros_like(levels[kept]))

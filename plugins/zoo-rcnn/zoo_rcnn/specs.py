@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from typing_extensions import Self
 
 from zoo_core.specs import AssignerSlot, ComponentSpec, SamplerSlot
@@ -52,6 +52,10 @@ class RPNSpec(ComponentSpec):
     width: PositiveInt | None = Field(None, description="channels of the shared convolution; by default those of the maps")
     scales: tuple[PositiveFloat, ...] = Field((8.0,), description="anchor sides in strides")
     ratios: tuple[PositiveFloat, ...] = Field((0.5, 1.0, 2.0), description="anchor height over width")
+    rounded: bool = Field(False, description="corners of anchors are rounded to whole pixels, as torchvision has them")
+    fitted_steps: bool = Field(
+        False, description="cells of a map lie image side // map side apart, not a stride, as torchvision has them"
+    )
     std: Std = Field((1.0, 1.0, 1.0, 1.0), description="scale of the box deltas")
     assigner: AssignerSlot = MaxIoUSpec(positive=0.7, negative=0.3, low_quality=True)
     sampler: SamplerSlot = RandomSamplerSpec()
@@ -60,6 +64,7 @@ class RPNSpec(ComponentSpec):
     candidates: PositiveInt = Field(1000, description="best anchors per level before suppression")
     nms_iou: Share = Field(0.7, description="overlap above which the lesser proposal goes")
     proposals: PositiveInt = Field(1000, description="proposals per image")
+    least_side: NonNegativeFloat = Field(0.0, description="proposals have longer sides than this, in pixels")
 
 
 class BoxHeadSpec(ComponentSpec):
@@ -78,3 +83,4 @@ class BoxHeadSpec(ComponentSpec):
     least_score: Share = Field(0.05, description="detections need more than this")
     nms_iou: Share = Field(0.5, description="overlap above which the lesser detection of a class goes")
     most_detections: PositiveInt = Field(100, description="detections per image")
+    least_side: NonNegativeFloat | None = Field(None, description="detections have longer sides than this, in pixels")

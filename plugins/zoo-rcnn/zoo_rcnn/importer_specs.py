@@ -1,0 +1,17 @@
+"""Options of the importers: none so far."""
+
+from __future__ import annotations
+
+from zoo_core.specs import ComponentSpec
+
+
+class MMDetectionImporterSpec(ComponentSpec):
+    """Checkpoints of MMDetection 2.x and 3.x."""
+
+    type: str = "mmdetection"
+
+
+class TorchvisionImporterSpec(ComponentSpec):
+    """State dicts of torchvision."""
+
+    type: str = "torchvision"
