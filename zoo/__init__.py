@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo_core.create import create as create
     from zoo_core.errors import ZooError as ZooError
-    from zoo_core.hub import load as load
     from zoo_core.hub import save as save
+    from zoo_core.push import push as push
     from zoo_core.recipes import describe as describe
     from zoo_core.registry import list_models as list_models
+    from zoo_core.remote import load as load
     from zoo_core.types import Detections as Detections
     from zoo_core.types import Targets as Targets
 
@@ -27,7 +28,8 @@ _ORIGIN = {
     "create": "zoo_core.create",
     "describe": "zoo_core.recipes",
     "list_models": "zoo_core.registry",
-    "load": "zoo_core.hub",
+    "load": "zoo_core.remote",
+    "push": "zoo_core.push",
     "save": "zoo_core.hub",
 }
 __all__ = ["__version__", *_ORIGIN]

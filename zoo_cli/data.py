@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zoo_core.data.samples import DetectionData
 
 
+MODEL_HELP = "a folder that 'zoo-cli train' or zoo.save wrote, or org/name on the Hub"
 NOT_READ = "boxes that cannot be used and images that are missing"
 
 

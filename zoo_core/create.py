@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo_core import hub
+from zoo_core import hub, remote
 from zoo_core.build import build, checked_names
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import InputError
@@ -33,8 +33,9 @@ def create(
         recipe: the name of a recipe (see `zoo.list_models`), or a complete spec.
         num_classes: number of classes, background not counted; by default the recipe's, or as many as there are names.
         class_names: names of the classes.
-        weights: the folder of a saved detector whose weights this one begins with. What both have is carried over; the rows
-            of the classes that both know, too. What is not is freshly initialised, and told in the log.
+        weights: the folder of a saved detector whose weights this one begins with, or ``"org/name"`` or
+            ``"org/name@revision"`` on the Hub. What both have is carried over; the rows of the classes that both know, too.
+            What is not is freshly initialised, and told in the log.
         class_map: with `weights`, classes of the saved detector under other names here: ``{"person": "Pedestrian"}``.
         **overrides: any option of the recipe. A string or a spec replaces a part (``backbone="resnet50"``), a dict
             changes options of it (``roi_head={"width": 256}``).
@@ -71,7 +72,7 @@ def continued(
     overrides: Mapping[str, Any] | None = None,
 ) -> tuple[Detector, LoadReport]:
     """Return a new detector that begins with the weights of a saved one, and what became of them. See `create`."""
-    folder = hub.locate(weights)
+    folder = remote.located(weights)
     if num_classes is None and class_names is None:
         class_names = hub.read_config(folder).class_names
     detector = _fresh(recipe, num_classes, class_names, overrides or {})

@@ -10,6 +10,7 @@
     ├── InputError          an argument of the caller: an image, targets, a path
     ├── DataError           a data set: a file, and where known a line of it
     ├── CheckpointError     a saved model: incomplete, foreign, or of another format
+    │   └── HubError        the Hub: no such repository, no right to it, no network
     └── TrainingError       training cannot go on: a loss that is not finite, no images
 """
 
@@ -66,6 +67,10 @@ class DataError(ZooError):
 
 class CheckpointError(ZooError):
     """A saved model or training state that cannot be used."""
+
+
+class HubError(CheckpointError):
+    """The Hub does not give, or does not take, a model."""
 
 
 class TrainingError(ZooError):

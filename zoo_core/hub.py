@@ -1,4 +1,4 @@
-"""A saved detector is a folder that says all about itself: ``config.json`` and ``model.safetensors``.
+"""A saved detector is a folder that says all about itself: ``config.json``, ``model.safetensors`` and its card, ``README.md``.
 
 Loading resolves registered names alone; nothing that is in the folder is executed.
 """
@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from zoo_core import card
 from zoo_core.build import build
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, SpecError, UnknownNameError, ZooError
@@ -53,6 +54,8 @@ class Config(BaseModel):
 def save(model: Detector, folder: str | Path) -> Path:
     """Write a detector to a folder, and return it. An earlier model there is replaced as a whole, or stays whole.
 
+    A model card that was edited there keeps its text.
+
     Raises:
         CheckpointError: the folder holds something else than a model, or cannot be written (a full disk, say).
     """
@@ -66,13 +69,15 @@ def save(model: Detector, folder: str | Path) -> Path:
     _check_replaceable(folder)
     with replaced(folder) as fresh:
         write(model, fresh)
+        text = card.written(model, origins(model.spec), str(folder), card.of(folder))
+        (fresh / card.CARD).write_bytes(text.encode(errors="replace"))
     return folder
 
 
 def _check_replaceable(folder: Path) -> None:
     """Raise if the folder holds anything but a model that `save` wrote: it would be lost."""
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    others = sorted(present - {CONFIG, WEIGHTS})
+    others = sorted(present - {CONFIG, WEIGHTS, card.CARD})
     if others:
         raise CheckpointError(f"{folder} holds other files ({', '.join(others[:3])}); save to a new or empty folder")
     if CONFIG in present:
@@ -85,7 +90,7 @@ def write(model: Detector, folder: Path) -> None:
         format=FORMAT,
         recipe=model.recipe,
         class_names=model.class_names,
-        plugins=_origins(model.spec),
+        plugins=origins(model.spec),
         spec=model.spec.model_dump(mode="json"),
     )
     (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -281,7 +286,7 @@ def sound(tensor: Tensor, like: Tensor, name: str, path: Path) -> Tensor:
     return tensor
 
 
-def _origins(spec: ComponentSpec, kind: str = "assembly") -> dict[str, str]:
+def origins(spec: ComponentSpec, kind: str = "assembly") -> dict[str, str]:
     """Return the distributions and versions that the parts of a spec come from."""
     try:
         plugin = find(kind, spec.type).plugin
@@ -291,5 +296,5 @@ def _origins(spec: ComponentSpec, kind: str = "assembly") -> dict[str, str]:
     for name, slot in slots(type(spec)).items():
         part = getattr(spec, name)
         if part is not None:
-            found |= _origins(part, slot)
+            found |= origins(part, slot)
     return dict(sorted(found.items()))

@@ -12,7 +12,7 @@ from zoo_core.errors import DataError, SpecError, ZooError, nearest
 
 def test_every_error_is_a_zoo_error() -> None:
     found = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
-    assert len(found) == 9
+    assert len(found) == 10
     assert all(issubclass(error, ZooError) for error in found)
     assert all(error.__name__ in (errors.__doc__ or "") for error in found), "the tree in the docstring lacks one"
 

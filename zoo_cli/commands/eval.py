@@ -18,7 +18,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from zoo_cli.data import add_data, add_device, device, natural, positive, read, summary
+from zoo_cli.data import MODEL_HELP, add_data, add_device, device, natural, positive, read, summary
 from zoo_cli.progress import Progress
 from zoo_cli.settings import OF_MODEL, add_map, add_settings, nested
 from zoo_cli.table import table, width
@@ -45,7 +45,7 @@ FIGURES = {
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a folder that 'zoo-cli train' or zoo.save wrote")
+    parser.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
     add_map(parser)
     add_settings(parser, OF_MODEL)
     add_data(parser, "val")
@@ -60,7 +60,7 @@ def run(args: Namespace) -> int:
     """Evaluate, and print the figures."""
     from zoo_core.engine.evaluate import evaluate
     from zoo_core.engine.results import write_coco_results
-    from zoo_core.hub import load
+    from zoo_core.remote import load
 
     where = device(args.device)
     if args.results is not None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo_cli.data import add_data, add_device, device, positive, read
+from zoo_cli.data import MODEL_HELP, add_data, add_device, device, positive, read
 from zoo_cli.pictures import Picture, listed, output_names, write
 from zoo_cli.progress import Progress
 from zoo_cli.settings import OF_MODEL, add_settings, nested
@@ -49,7 +49,7 @@ class Found:
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a folder that 'zoo-cli train' or zoo.save wrote")
+    parser.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="picture files, folders of them, or patterns like 'a/*.png'")
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder for the drawn pictures (default: {OUT})")
     parser.add_argument("--score", type=share, default=0.3, metavar="X", help="show what scores above this (default: 0.3)")
@@ -73,7 +73,7 @@ def share(text: str) -> float:
 
 def run(args: Namespace) -> int:
     """Predict, draw and print. A picture that cannot be read or written is told, and the others are done."""
-    from zoo_core.hub import load
+    from zoo_core.remote import load
 
     if bool(args.images) == (args.data is not None):
         raise InputError("give pictures, or a data set with --data: one of the two" + (", not both" if args.images else ""))

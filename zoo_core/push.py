@@ -1,0 +1,156 @@
+"""A detector onto the Hub: one commit of its three files, on top of what was there."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo_core import card as cards
+from zoo_core import hub
+from zoo_core.access import TIMEOUT, Access, asked, told
+from zoo_core.detectors.detector import Detector
+from zoo_core.errors import CheckpointError, HubError, InputError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi, ModelInfo
+
+PROVENANCE = "training.json"
+
+
+def push(
+    model: Detector | str | Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    revision: str | None = None,
+    message: str | None = None,
+    token: str | bool | None = None,
+    endpoint: str | None = None,
+    card: Mapping[str, Any] | str | None = None,
+) -> str:
+    """Put a detector on the Hub, and return the address of the commit.
+
+    A card that was edited there keeps its text; of its metadata, only our keys are brought up to date.
+
+    Args:
+        model: a detector, or the folder of a saved one.
+        repo_id: ``"org/name"``; made when it is not there.
+        private: whether a new repository is; by default what its owner has set.
+        revision: the branch, ``main`` by default; made when it is not there.
+        message: of the commit.
+        token: who pushes; by default whoever is logged in.
+        endpoint: another Hub.
+        card: what is known of the model beside what it says itself, such as ``{"license": "apache-2.0"}``; the keys are
+            ``license``, ``license_name``, ``license_link``, ``base_model``, ``datasets``, ``language``, ``tags`` and
+            ``evaluation``, which takes what ``zoo-cli eval --json`` prints. Or the whole text of a card.
+
+    Raises:
+        HubError: no right to write, no network, another kind of model there, or somebody else pushed at the same time.
+        InputError: no name of a repository; a card that says what a card cannot; texts in the folder and on the Hub that
+            are both a user's, and differ.
+        CheckpointError: the folder holds no sound model.
+
+    Example:
+        >>> zoo.push(model, "org/traffic", private=True, card={"license": "apache-2.0"})
+    """
+    from huggingface_hub import CommitOperationAdd
+
+    model, local, training = _given(model)
+    facts = card if isinstance(card, Mapping) else {}
+    cards.checked(facts)
+    if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise InputError("a commit cannot be changed; give the name of a branch as the revision")
+    access = Access(token, endpoint)
+    with told(repo_id, revision, access), tempfile.TemporaryDirectory(prefix="zoo-push-") as folder:
+        api = access.api()
+        info = _repository(api, repo_id, private, revision)
+        there = _card_there(info, Path(folder) / "there", access)
+        old = card if isinstance(card, str) else chosen(local, there, repo_id)
+        text = cards.written(model, hub.origins(model.spec), repo_id, old, facts, training)
+        files = _files(model, text, Path(folder) / "model")
+        commit = asked(
+            lambda: api.create_commit(
+                repo_id,
+                [CommitOperationAdd(path.name, path) for path in files],
+                commit_message=message or "Push a model",
+                revision=revision,
+                parent_commit=info.sha,
+            )
+        )
+        return str(commit.commit_url)
+
+
+def _given(model: Detector | str | Path) -> tuple[Detector, str, dict[str, Any]]:
+    """Return a detector, and of a folder its card and how it was trained."""
+    if isinstance(model, Detector):
+        return model, "", {}
+    if not isinstance(model, str | Path):
+        raise InputError(f"push takes a detector or the folder of a saved one, not a {type(model).__name__}")
+    folder = hub.locate(model)
+    try:
+        training = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        training = {}  # most models have none, and it is not needed
+    return hub.load(folder), cards.of(folder), training if isinstance(training, dict) else {}
+
+
+def _files(model: Detector, text: str, folder: Path) -> list[Path]:
+    """Write the files of a model and its card into a new folder, and return them."""
+    folder.mkdir()
+    hub.write(model, folder)
+    (folder / cards.CARD).write_bytes(text.encode())
+    return sorted(folder.iterdir())
+
+
+def _repository(api: HfApi, repo_id: str, private: bool | None, revision: str | None) -> ModelInfo:
+    """Make the repository and the branch if they are not there, and return what is in it now."""
+    asked(lambda: api.create_repo(repo_id, private=private, exist_ok=True))
+    if revision is not None:
+        asked(lambda: api.create_branch(repo_id, branch=revision, exist_ok=True))
+    info = asked(lambda: api.model_info(repo_id, revision=revision, timeout=TIMEOUT))
+    if private is not None and bool(info.private) != private:
+        now = "private" if info.private else "public: nothing was uploaded"
+        raise HubError(
+            f"{repo_id} is there already, and is {now}; change that in its settings on the Hub, or do not ask for it"
+        )
+    return info
+
+
+def _card_there(info: ModelInfo, folder: Path, access: Access) -> str:
+    """Return the card in a repository; raise if it holds another kind of model."""
+    from huggingface_hub import hf_hub_download
+
+    names = [file.rfilename for file in info.siblings or ()]
+    where: dict[str, Any] = {"revision": info.sha, "cache_dir": folder, "token": access.token, "endpoint": access.endpoint}
+    if hub.CONFIG in names:
+        path = Path(hf_hub_download(info.id, hub.CONFIG, **where))
+        try:
+            hub.read_config(path.parent)
+        except CheckpointError as error:
+            why = str(error).replace(str(path), hub.CONFIG)
+            raise HubError(f"{info.id} holds another kind of model, which stays: {why}") from error
+    if cards.CARD not in names:
+        return ""
+    return cards.of(Path(hf_hub_download(info.id, cards.CARD, **where)).parent)
+
+
+def chosen(local: str, there: str, repo_id: str) -> str:
+    """Return the card to go on from, of the one in the folder and the one on the Hub: the text that a user wrote.
+
+    The metadata are those on the Hub, and what the folder has beside.
+    """
+    (head_here, here), (head_there, body) = cards.split(local), cards.split(there)
+    if cards.handwritten(local):
+        if cards.handwritten(there) and here.split() != body.split():
+            raise InputError(
+                f"the model card in the folder and the one of {repo_id} were both edited, and differ: put what shall stay "
+                "into one file, and give it (zoo-cli push --card FILE, or card= with its text)"
+            )
+        body = here
+    known = cards.parsed(head_there)
+    more = {key: value for key, value in cards.parsed(head_here).items() if key not in known}
+    return f"---\n{cards.updated(head_there, more)}---\n{body}"
