@@ -11,6 +11,7 @@ from zoo_core.errors import CheckpointError, InputError
 from zoo_core.importing import Importer, ImportRequest
 from zoo_core.pickles.checkpoint import read_checkpoint
 from zoo_rcnn.importer_specs import MMDetectionImporterSpec
+from zoo_rcnn.importers import mmdetection_config
 from zoo_rcnn.importers.network import check_path, detector_of
 from zoo_rcnn.importers.state_dict import is_pth, renamed, state_dict_of
 
@@ -38,9 +39,9 @@ REFUSED = (
 
 
 class MMDetectionImporter(Importer):
-    """Reads Faster R-CNN with ResNet and FPN, in the settings of MMDetection's 1x configurations, with any classes.
+    """Reads Faster R-CNN with ResNet and FPN, with any classes.
 
-    What the file says of its own configuration is compared with what the zoo has, see `zoo_rcnn.importers.mmdetection_config`.
+    The settings are those of the configuration in the file; where there is none, those of MMDetection's 1x configurations.
     """
 
     looks_for: ClassVar[str] = "a .pth file of MMDetection 2.x or 3.x with a Faster R-CNN"
@@ -60,7 +61,7 @@ class MMDetectionImporter(Importer):
         meta = meta if isinstance(meta, dict) else {}
         try:
             weights = renamed(state_dict_of(content, ("state_dict",)), RULES, REFUSED, "MMDetection")
-            return detector_of(weights, request, {}, class_names(meta))
+            return detector_of(weights, request, mmdetection_config.options(meta), class_names(meta))
         except (CheckpointError, InputError) as error:
             raise type(error)(f"{request.path}: {error}") from error
 

@@ -27,8 +27,6 @@ RECIPES = {
 }
 """By how many blocks the four stages have, and whether these have three convolutions."""
 BODY = "backbone.body"
-ANCHORS = 3
-"""Per cell: one size and three ratios, as all recipes have it. Others cannot be told from the shapes."""
 COUNT = "num_batches_tracked"
 
 
@@ -46,9 +44,14 @@ def detector_of(weights: Weights, request: ImportRequest, options: Mapping[str, 
     """
     recipe = request.recipe or _recipe(weights)
     given = request.class_names or names
-    spec = resolve(resolve(recipe, dict(options)), _widths(weights))
-    if names is not None and request.class_names is None and len(names) != spec.num_classes:  # type: ignore[attr-defined]
-        due = spec.num_classes  # type: ignore[attr-defined]
+    if request.recipe:  # its backbone has options of its own
+        options = {part: value for part, value in options.items() if part != "backbone"}
+    spec: Any = resolve(resolve(recipe, options), _widths(weights))
+    anchors, due = len(weights["proposer.objectness.weight"]), len(spec.proposer.scales) * len(spec.proposer.ratios)
+    if anchors != due:
+        raise CheckpointError(f"it proposes {anchors} boxes per cell, not {due}, and does not say of what sizes")
+    if names is not None and request.class_names is None and len(names) != spec.num_classes:
+        due = spec.num_classes
         raise CheckpointError(f"has names for {len(names)} classes and weights for {due}; give the names yourself (--names)")
     detector = build(spec, given)
     _fill(detector, weights, recipe, request.path)
@@ -83,9 +86,7 @@ def _widths(weights: Weights) -> dict[str, Any]:
     """Return, as options of a recipe, the widths of the parts and the number of classes."""
     width = _shape(weights, "neck.lateral.4.weight", 4)[0]
     proposer = _shape(weights, "proposer.conv.weight", 4)[0]
-    anchors = _shape(weights, "proposer.objectness.weight", 4)[0]
-    if anchors != ANCHORS:
-        raise CheckpointError(f"it proposes {anchors} boxes per cell, not {ANCHORS}: its anchors cannot be told from the file")
+    _shape(weights, "proposer.objectness.weight", 4)
     hidden, pooled = _shape(weights, "roi_head.shared.0.weight", 2)
     side = isqrt(pooled // width) if width else 0
     if not side or side * side * width != pooled:

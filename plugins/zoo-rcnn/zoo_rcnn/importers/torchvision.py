@@ -97,7 +97,7 @@ class TorchvisionImporter(Importer):
             if PUBLISHED in request.path.name and not trained:
                 weights = without_eps(weights)
             names = _coco_names() if len(weights.get("roi_head.classes.bias", ())) == COCO + 1 else None
-            backbone = {"backbone": {"frozen_stages": 0, "frozen_norm": False}} if trained and not request.recipe else {}
+            backbone = {"backbone": {"frozen_stages": 0, "frozen_norm": False}} if trained else {}
             return detector_of(weights, request, OPTIONS | backbone, names)
         except (CheckpointError, InputError) as error:
             raise type(error)(f"{request.path}: {error}") from error

@@ -119,7 +119,8 @@ def test_what_is_no_faster_rcnn_with_fpn(tmp_path: Path, weights: dict[str, Tens
         "backbone.body.conv1.weight, as it is called here, is missing": {
             name: tensor for name, tensor in weights.items() if name != "backbone.conv1.weight"
         },
-        "it proposes 9 boxes per cell, not 3": weights | {"rpn_head.rpn_cls.weight": torch.zeros(9, 16, 1, 1)},
+        "it proposes 9 boxes per cell, not 3, and does not say of what sizes": weights
+        | {"rpn_head.rpn_cls.weight": torch.zeros(9, 16, 1, 1)},
         "4 scores, the background's among them, and 4 coordinates": {
             **weights,
             "roi_head.bbox_head.fc_reg.weight": torch.zeros(4, 24),
