@@ -13,7 +13,7 @@ from zoo_core.build import build
 from zoo_core.contributions import Component
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import BrokenPluginError, CheckpointError, InputError
-from zoo_core.importing import Importer, ImportRequest, import_model
+from zoo_core.importing import Importer, ImportRequest, import_model, load_weights
 from zoo_core.recipes import resolve
 from zoo_core.specs import ComponentSpec
 
@@ -210,3 +210,33 @@ def test_one_that_fails_on_its_own_file_is_named(file, cls, why) -> None:
     with registry.contributed(*offered(cls)), pytest.raises(BrokenPluginError) as caught:
         import_model(file)
     assert str(caught.value) == why
+
+
+def test_weights_of_a_file_for_another_model(lines, file) -> None:
+    model = build(resolve("plain_two_stage", {"num_classes": 2}), ("a", "b"))
+    report = load_weights(model, str(file))
+    assert sorted(report.loaded) == sorted(model.state_dict())
+    assert report.classes == {"a": "class 0", "b": "class 1"}
+    file.write_text("LINES bad")
+    with pytest.raises(CheckpointError, match="is bad"):
+        load_weights(model, file)
+
+
+def test_weights_of_a_saved_model(lines, tmp_path) -> None:
+    source = build(resolve("plain_two_stage", {"num_classes": 2}), ("a", "b"))
+    folder = hub.save(source, tmp_path / "saved")
+    model = build(resolve("plain_two_stage", {"num_classes": 2}), ("B", "a"))
+    report = load_weights(model, folder, {"b": "B"})
+    assert report.classes == {"B": "b", "a": "a"}
+    assert lines == []
+    assert model.state_dict()["roi_head.output.bias"][0] == source.state_dict()["roi_head.output.bias"][1]
+
+
+def test_weights_that_cannot_be_loaded(lines, tmp_path) -> None:
+    with pytest.raises(InputError, match="load_weights takes a detector, not a str"):
+        load_weights("model", tmp_path)  # type: ignore[arg-type]
+    model = build(resolve("plain_two_stage"))
+    with pytest.raises(CheckpointError, match="x: no such folder"):
+        load_weights(model, tmp_path / "x")
+    with pytest.raises(CheckpointError, match="7 is no folder"):
+        load_weights(model, 7)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from zoo_core import hub
 from zoo_core.create import create
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError
+from zoo_core.interfaces import BACKGROUND
 from zoo_core.transfer import carry_over, paired
 
 pytestmark = pytest.mark.usefixtures("stubs")
@@ -178,3 +179,35 @@ def test_a_detector_is_told_what_its_head_says() -> None:
         f"head.layers.{stride}.{leaf}" for stride in (8, 16) for leaf in ("weight", "bias")
     }
     assert set(create("plain_two_stage").class_rows()) == {"roi_head.output.weight", "roi_head.output.bias"}
+
+
+def test_classes_without_names_are_the_same_only_if_as_many() -> None:
+    two, three = ("class 0", "class 1"), ("class 0", "class 1", "class 2")
+    assert paired(two, two, {}) == {"class 0": 0, "class 1": 1}
+    assert paired(("cat", "dog"), two, {}) == {"class 0": 0, "class 1": 1}
+    assert paired(two, ("cat", "dog"), {}) == {"cat": 0, "dog": 1}
+    assert paired(three, two, {}) == {"class 0": None, "class 1": None}
+    assert paired(("cat", "dog"), three, {}) == dict.fromkeys(three)
+    assert paired(three, ("cat", "dog"), {"class 2": "cat"}) == {"cat": 2, "dog": None}
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("x", "dog")])
+def test_the_background_comes_with_a_class_and_not_alone(
+    tmp_path: Path, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(self: Any) -> dict[str, torch.Tensor]:
+        labels = torch.tensor([*range(self.num_classes), *[BACKGROUND] * 5])
+        return {"output.weight": labels, "output.bias": labels}
+
+    saved = hub.save(model_of("plain_two_stage", COCO, 1), tmp_path / "saved")
+    model = model_of("plain_two_stage", names, 2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    monkeypatch.setattr(type(model.roi_head), "class_rows", rows)
+    report, there = carry_over(model, saved), load_file(saved / hub.WEIGHTS)
+    for name in model.class_rows():
+        if "dog" in names:
+            assert report.remapped[name] == "6 of 7 rows, by the names of the classes"
+            assert torch.equal(model.state_dict()[name][1:], there[name][[2, 4, 5, 6, 7, 8]])
+        else:
+            assert report.reinitialised[name] == "no class of the file is one of this model"
+            assert torch.equal(model.state_dict()[name], before[name])

@@ -8,10 +8,10 @@ from zoo_core.specs import ComponentSpec
 class MMDetectionImporterSpec(ComponentSpec):
     """Checkpoints of MMDetection 2.x and 3.x."""
 
-    type: str = "mmdetection"
+    type: str = "mmdetection_rcnn"
 
 
 class TorchvisionImporterSpec(ComponentSpec):
     """State dicts of torchvision."""
 
-    type: str = "torchvision"
+    type: str = "torchvision_rcnn"

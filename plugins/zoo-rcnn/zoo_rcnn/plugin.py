@@ -29,11 +29,11 @@ def zoo_contributions() -> Iterator[Contribution]:
     )
     options, importers = "zoo_rcnn.importer_specs", "zoo_rcnn.importers"
     yield Component(
-        *("importer", "mmdetection", f"{options}:MMDetectionImporterSpec", f"{importers}.mmdetection:MMDetectionImporter"),
+        *("importer", "mmdetection_rcnn", f"{options}:MMDetectionImporterSpec", f"{importers}.mmdetection:MMDetectionImporter"),
         summary="Faster R-CNN of MMDetection 2.x and 3.x (.pth)",
     )
     yield Component(
-        *("importer", "torchvision", f"{options}:TorchvisionImporterSpec", f"{importers}.torchvision:TorchvisionImporter"),
+        *("importer", "torchvision_rcnn", f"{options}:TorchvisionImporterSpec", f"{importers}.torchvision:TorchvisionImporter"),
         summary="state dicts of torchvision's fasterrcnn_resnet50_fpn (.pth)",
     )
     for name, backbone in (("r18", "ResNet-18"), ("r34", "ResNet-34"), ("r50", "ResNet-50"), ("r101", "ResNet-101")):

@@ -203,6 +203,26 @@ def test_a_fraction_of_a_pixel_may_be_dropped() -> None:
         assert down.fitted((side, side)) == (640, 640)
 
 
+def test_a_fraction_may_be_cut_with_the_last_bit() -> None:
+    cut = KeepRatio(KeepRatioSpec(long_side=1333, short_side=800, rounding="cut"))
+    assert cut.fitted((480, 640)) == (800, 1066)
+    found = {cut.fitted((side, side))[0] for side in range(1, 1000)}
+    assert found == {799, 800}  # 800 / side * side may be 799.99…; torchvision cuts that, too
+
+
+def test_resampled_pixels_may_keep_their_fractions() -> None:
+    image = picture(20, 20)
+    whole, exact = (
+        KeepRatio(KeepRatioSpec(long_side=30, short_side=30, whole_levels=on, mean=(0, 0, 0), std=(1, 1, 1)))([image]).tensor
+        for on in (True, False)
+    )
+    assert torch.equal(whole, whole.round())
+    assert not torch.equal(exact, exact.round())
+    torch.testing.assert_close(whole[0, :, :30, :30], exact[0, :, :30, :30], rtol=0, atol=1.01)
+    wanted = torch.nn.functional.interpolate(image[None].float(), (30, 30), mode="bilinear")
+    torch.testing.assert_close(exact[:, :, :30, :30], wanted)
+
+
 @pytest.mark.parametrize("size", [(375, 1242), (1242, 375)])
 def test_the_frame_holds_every_image(size: tuple[int, int]) -> None:
     keep = KeepRatio(KeepRatioSpec(long_side=640, short_side=320))

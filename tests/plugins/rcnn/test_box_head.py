@@ -141,3 +141,14 @@ def test_what_it_cannot_be_built_for() -> None:
         BoxHead(BoxHeadSpec(), {4: 8, 8: 8}, 3)
     with pytest.raises(InputError, match="needs maps of the same width"):
         BoxHead(BoxHeadSpec(), {4: 8, 8: 8, 16: 8, 32: 9}, 3)
+
+
+def test_detections_that_are_too_small() -> None:
+    rois = torch.tensor([[10.0, 10, 60, 60], [70, 10, 70.005, 60], [10, 70, 60, 70.02]])
+    scores, deltas = torch.tensor([[0.9, 0, 0, 0.1]] * 3), torch.zeros(3, CLASSES, 4)
+    every, large = (
+        head_of(BoxHeadSpec(width=16, least_side=side)).select(rois, scores, deltas, FRAME) for side in (None, 1e-2)
+    )
+    torch.testing.assert_close(every.boxes, rois)
+    torch.testing.assert_close(large.boxes, rois[[0, 2]])
+    assert large.labels.tolist() == [0, 0]

@@ -164,3 +164,27 @@ def test_another_width_and_other_anchors() -> None:
     assert rpn.conv.weight.shape == (9, WIDTH, 3, 3)
     assert rpn.objectness.weight.shape == (2, 9, 1, 1)
     assert rpn.deltas.weight.shape == (8, 9, 1, 1)
+
+
+def test_anchors_in_whole_pixels() -> None:
+    maps = features(STRIDES, (64, 64), width=WIDTH)
+    plain, rounded = (rpn_of(RPNSpec(rounded=on))(maps).anchors[4] for on in (False, True))
+    assert torch.equal(rounded[:3], plain[:3].round())
+    assert not torch.equal(rounded[:3], plain[:3])
+
+
+def test_cells_as_far_apart_as_they_go_into_the_image() -> None:
+    rpn, size = rpn_of(RPNSpec(fitted_steps=True)), (800, 1056)
+    maps = {s: torch.zeros(1, WIDTH, math.ceil(size[0] / s), math.ceil(size[1] / s)) for s in STRIDES}
+    anchors = rpn(maps).anchors
+    centres = (anchors[64][:, :2] + anchors[64][:, 2:]) / 2  # 13 rows of 17 cells
+    assert centres[3 * 18].round().tolist() == [62, 61]  # 1056 // 17, 800 // 13
+    assert torch.equal(anchors[32], rpn_of()(maps).anchors[32])
+
+
+def test_proposals_that_are_too_small() -> None:
+    raw, image = rpn_of(seed=1)(features(STRIDES, (64, 96), width=WIDTH)), batch([(64, 96)], (64, 96))
+    (every,), (large,) = (rpn_of(RPNSpec(least_side=side, nms_iou=1.0), 1).decode(raw, image) for side in (0.0, 20.0))
+    sides = every.boxes[:, 2:] - every.boxes[:, :2]
+    assert torch.equal(large.boxes, every.boxes[(sides > 20).all(dim=1)])
+    assert 0 < len(large) < len(every)

@@ -144,7 +144,7 @@ def test_what_is_no_faster_rcnn_with_fpn(tmp_path: Path, weights: dict[str, Tens
 
 def test_what_is_no_state_dict(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match=r"mmdetection: .*holds no state dict: 'epoch' is no tensor"):
+    with pytest.raises(CheckpointError, match=r"mmdetection_rcnn: .*holds no state dict: 'epoch' is no tensor"):
         import_model(tmp_path / "x.pth")
     torch.save([1], tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match="holds a list where a state dict is due"):
