@@ -39,6 +39,9 @@ BUILT_IN = (
     Command("train", "train a detector on a data set", "zoo_cli.commands.train"),
     Command("eval", "measure a trained detector: COCO and VOC average precision", "zoo_cli.commands.eval"),
     Command("predict", "find objects in pictures and draw them", "zoo_cli.commands.predict"),
+    Command("push", "put a model on the Hub", "zoo_cli.commands.push"),
+    Command("pull", "download a model from the Hub", "zoo_cli.commands.pull"),
+    Command("search", "find models on the Hub", "zoo_cli.commands.search"),
 )
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 """Control characters but for the end of a line."""

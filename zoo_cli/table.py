@@ -16,6 +16,11 @@ def clip(text: str, columns: int) -> str:
     return text if len(text) <= columns else text[: max(columns - 1, 0)].rstrip() + "…"
 
 
+def plain(text: str) -> str:
+    """Return foreign text without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], columns: int | None = None) -> list[str]:
     """Return the lines of a table. The last column takes what is left of the width and is clipped to it."""
     lines = [tuple(header), *(tuple(row) for row in rows)]

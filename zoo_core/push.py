@@ -30,7 +30,8 @@ def push(
     message: str | None = None,
     token: str | bool | None = None,
     endpoint: str | None = None,
-    card: Mapping[str, Any] | str | None = None,
+    card: Mapping[str, Any] | None = None,
+    readme: str | None = None,
 ) -> str:
     """Put a detector on the Hub, and return the address of the commit.
 
@@ -44,14 +45,13 @@ def push(
         message: of the commit.
         token: who pushes; by default whoever is logged in.
         endpoint: another Hub.
-        card: what is known of the model beside what it says itself, such as ``{"license": "apache-2.0"}``; the keys are
-            ``license``, ``license_name``, ``license_link``, ``base_model``, ``datasets``, ``language``, ``tags`` and
-            ``evaluation``, which takes what ``zoo-cli eval --json`` prints. Or the whole text of a card.
+        card: what is known of the model beside what it says itself, such as ``{"license": "apache-2.0"}``: any of
+            `zoo_core.card.FACTS`; ``evaluation`` takes what ``zoo-cli eval --json`` prints.
+        readme: the text of the card, in place of what is in the folder and on the Hub.
 
     Raises:
         HubError: no right to write, no network, another kind of model there, or somebody else pushed at the same time.
-        InputError: no name of a repository; a card that says what a card cannot; texts in the folder and on the Hub that
-            are both a user's, and differ.
+        InputError: no name of a repository; facts that are none; two cards that users wrote, and that differ.
         CheckpointError: the folder holds no sound model.
 
     Example:
@@ -60,8 +60,7 @@ def push(
     from huggingface_hub import CommitOperationAdd
 
     model, local, training = _given(model)
-    facts = card if isinstance(card, Mapping) else {}
-    cards.checked(facts)
+    cards.checked(card or {})
     if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
         raise InputError("a commit cannot be changed; give the name of a branch as the revision")
     access = Access(token, endpoint)
@@ -69,8 +68,8 @@ def push(
         api = access.api()
         info = _repository(api, repo_id, private, revision)
         there = _card_there(info, Path(folder) / "there", access)
-        old = card if isinstance(card, str) else chosen(local, there, repo_id)
-        text = cards.written(model, hub.origins(model.spec), repo_id, old, facts, training)
+        old = chosen(local, there, repo_id) if readme is None else readme
+        text = cards.written(model, hub.origins(model.spec), repo_id, old, card, training)
         files = _files(model, text, Path(folder) / "model")
         commit = asked(
             lambda: api.create_commit(
@@ -148,7 +147,7 @@ def chosen(local: str, there: str, repo_id: str) -> str:
         if cards.handwritten(there) and here.split() != body.split():
             raise InputError(
                 f"the model card in the folder and the one of {repo_id} were both edited, and differ: put what shall stay "
-                "into one file, and give it (zoo-cli push --card FILE, or card= with its text)"
+                "into one file, and give it (zoo-cli push --readme FILE, or readme= with its text)"
             )
         body = here
     known = cards.parsed(head_there)

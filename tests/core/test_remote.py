@@ -387,7 +387,7 @@ def test_cards_edited_in_both_places(server: Hub, model: Detector, pushed: str, 
     server.repos[pushed].commit("main", server.head(pushed) | {card.CARD: b"---\nlicense: mit\n---\nTheir words.\n"})
     with pytest.raises(InputError, match="were both edited, and differ"):
         push(folder, pushed)
-    push(folder, pushed, card="---\nlicense: mit\n---\nAll words.\n")
+    push(folder, pushed, readme="---\nlicense: mit\n---\nAll words.\n")
     assert server.head(pushed)[card.CARD].decode().endswith("---\nAll words.\n")
     push(model, pushed)
     assert server.head(pushed)[card.CARD].decode().endswith("---\nAll words.\n")
