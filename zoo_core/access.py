@@ -74,18 +74,33 @@ def unreachable(error: BaseException) -> bool:
 
 
 def asked(call: Callable[[], Answer], pauses: Sequence[float] | None = None) -> Answer:
-    """Return what the Hub answers; a busy one is asked again after each of the `pauses` (by default `PAUSES`)."""
-    from huggingface_hub.errors import HfHubHTTPError
-
+    """Return what the Hub answers. One that is busy or breaks off is asked again after each of the `pauses` (`PAUSES`)."""
     pauses = PAUSES if pauses is None else pauses
     try:
         return call()
-    except HfHubHTTPError as error:
-        if error.response.status_code not in BUSY or not pauses:
+    except Exception as error:
+        reason = _refusal(error) or error
+        if not pauses or not _passing(reason):
             raise
-        wished = error.response.headers.get("Retry-After", "")
+        wished = reason.response.headers.get("Retry-After", "") if hasattr(reason, "response") else ""
     time.sleep(min(max(pauses[0], float(wished) if wished.isdecimal() else 0.0), LONGEST_PAUSE))
     return asked(call, pauses[1:])
+
+
+def _passing(error: Any) -> bool:
+    """Say whether an error may be none the next time. An address where nobody answers is told at once."""
+    if _refusal(error):
+        return error.response.status_code in BUSY
+    return type(error).__name__ in ("RemoteProtocolError", "ReadError", "WriteError") and unreachable(error)
+
+
+def _refusal(error: BaseException | None) -> Any:
+    """Return the answer of the Hub that is behind an error, if one is."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        return error
+    return _refusal(error.__cause__) if isinstance(error, RuntimeError) else None  # "while uploading"
 
 
 @contextmanager
@@ -111,6 +126,8 @@ def told(repo_id: str, revision: str | None, access: Access) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         raise HubError(_refused(name, error, access)) from error
     except (OSError, ValueError, RuntimeError) as error:
+        if refusal := _refusal(error):
+            raise HubError(_refused(name, refusal, access)) from error
         why = _first_line(error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error)
         raise HubError(f"{name}: {why} (Hub: {access.url}, cache: {access.cache})") from error
     except Exception as error:

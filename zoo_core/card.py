@@ -24,12 +24,14 @@ CARD = "README.md"
 LIBRARY = "zoo"
 TASK = "object-detection"
 LONGEST = 2**20
+LONGEST_HEAD = 2**16
+DEEPEST = 50
 FACTS = ("license", "license_name", "license_link", "base_model", "datasets", "language", "tags", "evaluation")
 """What a user may say of a model; all but the last are keys of the Hub's metadata."""
 TYPES = {"AP": "mAP", "AP50": "mAP@0.5", "AP75": "mAP@0.75"}
 """What the Hub calls figures of ours."""
 HEAD = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
-NOTE = re.compile(r"<!-- Written by the zoo \(([0-9a-f]{12})\)[^\n]*-->\n\Z")
+NOTE = re.compile(r"<!-- Written by the zoo \(([0-9a-f]{12})\)[^\n]*-->\s*\Z")
 
 
 def written(
@@ -100,8 +102,7 @@ def _digest(body: str) -> str:
 def parsed(head: str) -> dict[str, Any]:
     """Return metadata as a dict; raise `CheckpointError` if they are none."""
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(head)):  # a few lines of them fill any memory
-            raise ValueError("it refers to itself (*)")
+        _check_harmless(head)
         found = yaml.safe_load(head)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the YAML at the top of {CARD} cannot be read; mend it: {error}") from error
@@ -112,13 +113,26 @@ def parsed(head: str) -> dict[str, Any]:
     return found
 
 
+def _check_harmless(head: str) -> None:
+    """Raise `ValueError` if it would take much time or memory to read metadata: they may be a stranger's."""
+    if len(head) > LONGEST_HEAD:
+        raise ValueError("it is too long")
+    depth = 0
+    for event in yaml.parse(head):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError("it is nested too deeply")
+        if isinstance(event, yaml.AliasEvent):  # a few lines of them fill any memory
+            raise ValueError("it refers to itself (*)")
+
+
 def updated(head: str, ours: Mapping[str, Any]) -> str:
     """Return metadata in which the keys of `ours` have these values, and every other line is as it was."""
     old = parsed(head)
     text = head if not head or head.endswith("\n") else head + "\n"
     for key, value in ours.items():
         if key not in old or old[key] != value:
-            block = _dumped({key: value})
+            block = _dumped({key: value}).replace("\n", "\r\n" if "\r\n" in head else "\n")
             own = re.compile(rf"^(['\"]?){re.escape(key)}\1[ \t]*:.*\n(?:(?:[ \t]*\n)*(?:[ \t]+\S|-).*\n)*", re.MULTILINE)
             found = own.search(text)
             text = text[: found.start()] + block + text[found.end() :] if found else text + block

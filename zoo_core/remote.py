@@ -110,8 +110,9 @@ def _fetch(repo_id: str, revision: str | None, access: Access) -> Path:
     where: dict[str, Any] = {"cache_dir": access.cache, "token": access.token, "endpoint": access.endpoint}
     there = [name for name in FILES if try_to_load_from_cache(repo_id, name, access.cache, revision=sha)]
     with told(repo_id, revision, access):
-        hub.read_config(Path(hf_hub_download(repo_id, hub.CONFIG, revision=sha, **where)).parent)  # before all that is big
-        folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES), **where))
+        config = asked(lambda: hf_hub_download(repo_id, hub.CONFIG, revision=sha, **where))
+        hub.read_config(Path(config).parent)  # before all that is big
+        folder = Path(asked(lambda: snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES), **where)))
     if folder.name == sha:
         _verify(folder, info, there, access)
     return folder
