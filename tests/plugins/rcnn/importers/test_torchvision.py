@@ -175,3 +175,18 @@ def test_what_has_no_head(tmp_path: Path) -> None:
 def _saved(folder: Path, state: dict[str, Any]) -> Path:
     torch.save(state, folder / "x.pth")
     return folder / "x.pth"
+
+
+def test_the_settings_are_those_of_its_builders(tmp_path: Path) -> None:
+    model: Any = theirs()
+    spec: Any = import_model(_saved(tmp_path, model.state_dict())).spec
+    sizes = (spec.preprocess.rounding, spec.preprocess.short_side, spec.preprocess.long_side, spec.preprocess.pad_multiple)
+    assert sizes == ("cut", *model.transform.min_size, model.transform.max_size, model.transform.size_divisible)
+    assert spec.proposer.fitted_steps
+    rpn, heads = model.rpn, model.roi_heads
+    assert (spec.proposer.candidates, spec.proposer.proposals) == (rpn.pre_nms_top_n(), rpn.post_nms_top_n())
+    assert (spec.proposer.nms_iou, spec.proposer.least_side) == (rpn.nms_thresh, rpn.min_size)
+    head = spec.roi_head
+    wanted = (heads.score_thresh, heads.nms_thresh, heads.detections_per_img)
+    assert (head.least_score, head.nms_iou, head.most_detections) == wanted
+    assert head.roi_sampling == heads.box_roi_pool.sampling_ratio
