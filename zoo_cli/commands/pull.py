@@ -1,6 +1,6 @@
 """Download a model from the Hub, and say what it is.
 
-It is kept in the cache of the Hub's own tools; other commands take ORG/NAME too.
+It is kept in the cache of the Hub's tools; predict and eval take ORG/NAME too.
 
 Examples:
   zoo-cli pull org/traffic
@@ -24,7 +24,7 @@ def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("repository", metavar="ORG/NAME", help="a model on the Hub, or ORG/NAME@REVISION")
     parser.add_argument("--revision", metavar="NAME", help="a branch, a tag or a commit (default: main)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder to copy it to (default: the cache alone)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder for a copy (default: the cache alone)")
     add_endpoint(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
