@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -103,6 +103,15 @@ def _short(value: Any) -> str:
 def text(value: Any) -> str:
     """Return a value as ``--set`` takes it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested options as ``("augment.mosaic", 1.0)``."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def settings(spec: BaseModel) -> list[str]:
