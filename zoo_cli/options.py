@@ -30,6 +30,10 @@ class Option:
     meaning: str
 
 
+WIDEST = 26
+"""Columns of a table have at most this many characters; only the meaning goes on in further lines."""
+
+
 def options(cls: type[Spec]) -> list[Option]:
     """Return the options of a spec class."""
     kinds = slots(cls)
@@ -81,8 +85,8 @@ def table_of_options(cls: type[ComponentSpec]) -> list[str]:
     if not found:
         return ["It has no options."]
     rows = [("OPTION", "TYPE", "DEFAULT", "MEANING")]
-    rows += [(o.name, o.type, "(required)" if o.required else _short(o.default), o.meaning) for o in found]
-    widths = [min(max(len(row[i]) for row in rows), 26) for i in range(3)]
+    rows += [(o.name, clip(o.type, WIDEST), "(required)" if o.required else _short(o.default), o.meaning) for o in found]
+    widths = [min(max(len(row[i]) for row in rows), WIDEST) for i in range(3)]
     left = max(width() - sum(widths) - 6, 20)
     lines = []
     for row in rows:
@@ -97,7 +101,7 @@ def _short(value: Any) -> str:
     """Return a default in few characters: of a part its name alone."""
     if isinstance(value, dict) and "type" in value:
         return f"{value['type']} …" if len(value) > 1 else str(value["type"])
-    return text(value)
+    return clip(text(value), WIDEST)
 
 
 def text(value: Any) -> str:

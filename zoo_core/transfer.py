@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo_core import hub
-from zoo_core.build import build
+from zoo_core.build import build, plain
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, nearest
 from zoo_core.interfaces import SHARED
@@ -31,6 +31,7 @@ class LoadReport:
         missing: names that only the model has; they are as the model was built.
         unexpected: names that only the file has; they are not used.
         classes: for each class of the model, that of the file whose rows it has; None for a new one.
+        alike: for a new class, one of the file that differs from it but for case, spaces, "_" and "-", and was not mapped.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -39,6 +40,7 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     classes: dict[str, str | None] = field(default_factory=dict)
+    alike: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it, ready for ``json.dumps``."""
@@ -52,6 +54,8 @@ class LoadReport:
             fresh = [new for new, old in self.classes.items() if old is None]
             lines += [f"classes: {_some(pairs)}"] if pairs else []
             lines += [f"new classes, freshly initialised: {_some(fresh)}"] if fresh else []
+            pairs = [f"{old}={new}" for new, old in self.alike.items()]
+            lines += [f"the file has classes of almost these names; to go on from them, map {','.join(pairs)}"] if pairs else []
         if self.reinitialised:
             told = [f"{name} ({why})" for name, why in self.reinitialised.items()]
             lines.append(f"freshly initialised, for they do not fit: {_some(told)}")
@@ -80,6 +84,10 @@ def carry_over(model: Detector, folder: str | Path, class_map: Mapping[str, str]
     config = hub.read_config(folder)
     pairs = paired(config.class_names, model.class_names, class_map or {})
     report = LoadReport(classes={name: None if k is None else config.class_names[k] for name, k in pairs.items()})
+    there_plain = {plain(name): name for name in config.class_names}
+    report.alike.update(
+        {name: there_plain[plain(name)] for name, k in pairs.items() if k is None and plain(name) in there_plain}
+    )
     with torch.device("meta"):  # its shape alone is looked at
         source = build(hub.spec_of(config, folder), config.class_names)
     theirs, ours = source.class_rows(), model.class_rows()
