@@ -86,7 +86,7 @@ def test_yolo_works_as_told(tmp_path, monkeypatch) -> None:
     import zoo
 
     monkeypatch.chdir(tmp_path)
-    zoo.save(zoo.create("yolov5n", class_names=("person", "bicycle", "car")), "runs/yolov5n")
+    zoo.save(zoo.create("yolov5n", class_names=("person", "bicycle", "car")), "models/yolov5n")
     known: dict[str, object] = {}
     exec(compile("\n".join(programs("yolo.md")), "yolo.md", "exec"), known)
     assert known["model"].class_names == ("Car", "Pedestrian", "Cyclist")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -28,6 +28,10 @@ class Option:
     default: Any
     required: bool
     meaning: str
+
+
+WIDEST = 26
+"""Columns of a table have at most this many characters; only the meaning goes on in further lines."""
 
 
 def options(cls: type[Spec]) -> list[Option]:
@@ -81,8 +85,8 @@ def table_of_options(cls: type[ComponentSpec]) -> list[str]:
     if not found:
         return ["It has no options."]
     rows = [("OPTION", "TYPE", "DEFAULT", "MEANING")]
-    rows += [(o.name, o.type, "(required)" if o.required else _short(o.default), o.meaning) for o in found]
-    widths = [min(max(len(row[i]) for row in rows), 26) for i in range(3)]
+    rows += [(o.name, clip(o.type, WIDEST), "(required)" if o.required else _short(o.default), o.meaning) for o in found]
+    widths = [min(max(len(row[i]) for row in rows), WIDEST) for i in range(3)]
     left = max(width() - sum(widths) - 6, 20)
     lines = []
     for row in rows:
@@ -97,12 +101,21 @@ def _short(value: Any) -> str:
     """Return a default in few characters: of a part its name alone."""
     if isinstance(value, dict) and "type" in value:
         return f"{value['type']} …" if len(value) > 1 else str(value["type"])
-    return text(value)
+    return clip(text(value), WIDEST)
 
 
 def text(value: Any) -> str:
     """Return a value as ``--set`` takes it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested options as ``("augment.mosaic", 1.0)``."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def settings(spec: BaseModel) -> list[str]:

@@ -68,6 +68,11 @@ def numbered(count: int) -> tuple[str, ...]:
     return tuple(f"class {k}" for k in range(count))
 
 
+def plain(name: str) -> str:
+    """Return the name of a class without what spellings differ in: case, spaces, "_" and "-"."""
+    return "".join(name.casefold().replace("_", " ").replace("-", " ").split())
+
+
 def checked_names(class_names: Sequence[str]) -> list[str]:
     """Return the names of classes; raise `InputError` unless they are different strings that are not empty and that print."""
     if isinstance(class_names, str) or not isinstance(class_names, Iterable):

@@ -175,7 +175,12 @@ def load(folder: str | Path, **overrides: Any) -> Detector:
         model = build(spec, config.class_names)
     except InputError as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
-    load_weights(model, folder / WEIGHTS)
+    try:
+        load_weights(model, folder / WEIGHTS)
+    except CheckpointError as error:
+        if not overrides:
+            raise
+        raise CheckpointError(f"the weights depend on what was set otherwise ({', '.join(overrides)}): {error}") from error
     model.recipe = config.recipe
     return model.eval()
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zoo_core import hub
-from zoo_core.build import build, numbered
+from zoo_core.build import build, numbered, plain
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, nearest
 from zoo_core.interfaces import BACKGROUND, SHARED
@@ -32,6 +32,7 @@ class LoadReport:
         missing: names that only the model has; they are as the model was built.
         unexpected: names that only the file has; they are not used.
         classes: for each class of the model, that of the file whose rows it has; None for a new one.
+        alike: for a new class, one of the file that differs from it but for case, spaces, "_" and "-", and was not mapped.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -40,6 +41,7 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     classes: dict[str, str | None] = field(default_factory=dict)
+    alike: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it, ready for ``json.dumps``."""
@@ -53,6 +55,8 @@ class LoadReport:
             fresh = [new for new, old in self.classes.items() if old is None]
             lines += [f"classes: {_some(pairs)}"] if pairs else []
             lines += [f"new classes, freshly initialised: {_some(fresh)}"] if fresh else []
+            pairs = [f"{old}={new}" for new, old in self.alike.items()]
+            lines += [f"the file has classes of almost these names; to go on from them, map {','.join(pairs)}"] if pairs else []
         if self.reinitialised:
             told = [f"{name} ({why})" for name, why in self.reinitialised.items()]
             lines.append(f"freshly initialised, for they do not fit: {_some(told)}")
@@ -110,6 +114,8 @@ def carry(model: Detector, source: Source, class_map: Mapping[str, str]) -> Load
     """Copy into `model` what of a source fits it, and return what became of each tensor. See `carry_over`."""
     pairs = paired(source.class_names, model.class_names, class_map)
     report = LoadReport(classes={name: None if k is None else source.class_names[k] for name, k in pairs.items()})
+    there = {plain(name): name for name in source.class_names}
+    report.alike.update({name: there[plain(name)] for name, k in pairs.items() if k is None and plain(name) in there})
     theirs, ours = source.class_rows, model.class_rows()
     by_class: dict[int, int | None] = {model.class_names.index(name): old for name, old in pairs.items()}
     own = model.state_dict()

@@ -41,13 +41,13 @@ def test_the_same_as_json_with_other_names_in_the_usual_place(cli, official, tmp
     outcome = cli("import", official, "--names", "names.txt", "--json")
     assert json.loads(outcome.out) == {
         "file": str(official),
-        "model": "runs/yolov5n",
+        "model": "models/yolov5n",
         "recipe": "yolov5n",
         "classes": 80,
         "class_names": names,
         "parameters": 1_872_157,
     }
-    assert hub.load("runs/yolov5n").class_names == tuple(names)
+    assert hub.load("models/yolov5n").class_names == tuple(names)
 
 
 @pytest.mark.shared

@@ -48,6 +48,11 @@ def test_a_run_says_where_it_went(cli, tmp_path) -> None:
     assert "train 1/1  loss " in outcome.err
 
 
+def test_a_run_that_never_leaves_its_warm_up_is_told(cli, tmp_path) -> None:
+    outcome = cli(*TRAIN, "--steps", "1", "--set", "train.warmup_steps=1", "--out", tmp_path / "run")
+    assert "the run ends before the rate has climbed, which takes 1 steps" in outcome.err
+
+
 def test_settings_and_options_arrive(trained) -> None:
     config = json.loads((trained / "step-0000002/config.json").read_text(encoding="utf-8"))
     state = json.loads((trained / "step-0000002/training.json").read_text(encoding="utf-8"))

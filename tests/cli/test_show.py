@@ -157,3 +157,12 @@ def test_a_name_that_is_not_there(cli, name, message) -> None:
 
 def test_the_kind_is_respected(cli) -> None:
     assert "no neck named 'whole'" in cli("show", "whole", "--kind", "neck").err
+
+
+def test_the_training_that_a_recipe_is_published_with(cli) -> None:
+    lines = cli("show", "yolov5n").out.splitlines()
+    start = lines.index("Its training, as published:")
+    assert "train.momentum: 0.937" in lines[start:]
+    assert "train.augment.mosaic: 1.0" in lines[start:]
+    assert json.loads(cli("show", "yolov5n", "--json").out)["training"]["augment"]["scale"] == [0.5, 1.5]
+    assert "as published" not in cli("show", "faster_rcnn_r50_fpn").out

@@ -63,6 +63,13 @@ def test_rows_follow_the_names_of_the_classes(recipe: str, saved: Path) -> None:
     assert report.classes == {"Car": "car", "Cyclist": "Cyclist", "Pedestrian": "person", "Tram": None}
 
 
+def test_names_that_are_almost_the_same_are_told(saved: Path, recipe: str) -> None:
+    report = carry_over(model_of(recipe, ("Car", "cyclist", "Van"), 2), saved)
+    assert report.alike == {"Car": "car", "cyclist": "Cyclist"}
+    assert "to go on from them, map car=Car,Cyclist=cyclist" in str(report)
+    assert carry_over(model_of(recipe, ("Car", "Van"), 2), saved, {"car": "Car"}).alike == {}
+
+
 def test_the_same_names_in_another_order_are_other_rows(saved: Path, recipe: str) -> None:
     model = model_of(recipe, COCO[::-1], 2)
     report = carry_over(model, saved)

@@ -20,7 +20,7 @@ from zoo_core.errors import InputError
 if TYPE_CHECKING:
     from zoo_core.detectors.detector import Detector
 
-RUNS = Path("runs")
+MODELS = Path("models")
 LONGEST = 2**20
 
 
@@ -30,7 +30,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--cfg", type=Path, metavar="FILE", help="the network, where it lies apart from the weights")
     parser.add_argument("--recipe", metavar="NAME", help="what the weights are for (default: found from the file)")
     parser.add_argument("--names", type=Path, metavar="FILE", help="a text file with the name of a class on each line")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the model goes (default: runs/FILE's name)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the model goes (default: models/FILE's name)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -39,7 +39,7 @@ def run(args: Namespace) -> int:
     from zoo_core.hub import save
     from zoo_core.importing import import_model
 
-    out = args.out or RUNS / args.file.stem
+    out = args.out or MODELS / args.file.stem
     names = None if args.names is None else read_names(args.names)
     model = import_model(args.file, cfg=args.cfg, recipe=args.recipe, class_names=names)
     folder = save(model, out)

@@ -87,7 +87,7 @@ def document(entry: Entry, name: str) -> dict[str, Any]:
         "family": _is_family(entry, name),
     }
     if isinstance(part, Recipe):
-        return about | {"spec": resolve(entry.qualified).model_dump(mode="json")}
+        return about | {"spec": resolve(entry.qualified).model_dump(mode="json"), "training": entry.training()}
     return about | {"options": [vars(option) for option in options(spec_class(entry))]}
 
 
@@ -98,7 +98,7 @@ def _is_family(entry: Entry, name: str) -> bool:
 
 def page(entry: Entry, name: str) -> str:
     """Return a contribution as text."""
-    from zoo_cli.options import settings, table_of_options
+    from zoo_cli.options import flat, settings, table_of_options, text
     from zoo_core.recipes import resolve
     from zoo_core.specs import spec_class
 
@@ -110,6 +110,8 @@ def page(entry: Entry, name: str) -> str:
         lines += ["'zoo-cli list PATTERN' finds their names. All have these options:", ""]
     if isinstance(part, Recipe):
         lines += settings(resolve(entry.qualified))
+        published = [f"train.{key}: {text(value)}" for key, value in flat(entry.training())]
+        lines += ["", "Its training, as published:", *published] if published else []
         lines += ["", "Meanings in full: zoo-cli show TYPE. To change a setting, in training:"]
         lines += ["zoo-cli train … --set KEY=VALUE, where KEY has dots between its levels."]
     else:

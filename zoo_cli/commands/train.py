@@ -65,14 +65,15 @@ def run(args: Namespace) -> int:
 
     from zoo_core.create import continued, create
     from zoo_core.engine.checkpoint import checkpoints
-    from zoo_core.engine.train import train
+    from zoo_core.engine.train import check_folder, train
 
     recipe, weights = beginning(args)
     overrides, spec = checked(args, recipe)
     where = device(args.device)
     args.skip_bad = spec.skip_bad  # which --set may have set
-    data = read(args)
     out = args.out or Path("runs") / args.recipe.replace("/", "-")
+    check_folder(out)
+    data = read(args)
     torch.manual_seed(spec.seed)  # the weights that the model begins with
     if weights is None:
         model, report = create(recipe, class_names=data.class_names, **overrides), None
@@ -84,6 +85,9 @@ def run(args: Namespace) -> int:
         if report is not None and not args.resume:
             print(f"weights of {weights}: {report}".replace("\n", "\n  "), file=sys.stderr)
         print(f"{summary(data)}; {_length(spec, len(data))}", file=sys.stderr)
+        if spec.warmup_steps >= spec.total_steps(len(data), count()):
+            told = f"the run ends before the rate has climbed, which takes {spec.warmup_steps} steps: train longer, or set"
+            print(f"zoo-cli: {told} train.warmup_steps", file=sys.stderr)
     with Progress("train", silent=not is_main()) as progress, deferred() as stop_if_asked:
 
         def show(step: Step) -> None:

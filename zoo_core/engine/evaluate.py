@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from zoo_core.build import plain
 from zoo_core.data.loader import evaluation_loader
 from zoo_core.data.samples import DetectionData
 from zoo_core.detectors.detector import Detector, inference
@@ -160,12 +161,12 @@ def match_classes(model: Sequence[str], data: Sequence[str]) -> tuple[Tensor, li
     place = {name: label for label, name in enumerate(data)}
     loose: dict[str, list[int]] = {}
     for label, name in enumerate(data):
-        loose.setdefault(_plain(name), []).append(label)
-    often = Counter(map(_plain, model))
+        loose.setdefault(plain(name), []).append(label)
+    often = Counter(map(plain, model))
     labels = [place.get(name, -1) for name in model]
     for k, name in enumerate(model):
-        candidates = loose.get(_plain(name), [])
-        if labels[k] < 0 and len(candidates) == 1 and often[_plain(name)] == 1:
+        candidates = loose.get(plain(name), [])
+        if labels[k] < 0 and len(candidates) == 1 and often[plain(name)] == 1:
             labels[k] = candidates[0]
     if max(labels, default=-1) < 0:
         raise InputError(
@@ -258,10 +259,6 @@ def _finite(found: Detections) -> Detections:
 def _relabelled(found: Detections, labels: Tensor) -> Detections:
     new = labels[found.labels]
     return Detections(found.boxes, found.scores, new)[new >= 0]
-
-
-def _plain(name: str) -> str:
-    return "".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:

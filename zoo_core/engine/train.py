@@ -258,9 +258,14 @@ FREE_TO_CHANGE = {"epochs", "steps", "workers", "save_every", "keep", "log_every
 """Options that a resumed run may have otherwise. With another length, the rates from there on are those of that length."""
 
 
-def _make(out: Path) -> None:
+def check_folder(out: Path) -> None:
+    """Raise a `CheckpointError` if a folder cannot be that of a run, for it holds a saved model."""
     if (out / hub.CONFIG).exists():
         raise CheckpointError(f"{out} holds a saved model; train into another folder")
+
+
+def _make(out: Path) -> None:
+    check_folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

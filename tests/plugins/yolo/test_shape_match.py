@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.plugins.yolo import slow
+from tests.plugins.yolo import plain
 from zoo_core.errors import InputError, SpecError
 from zoo_core.testing import check_assigner
 from zoo_core.types import Assignment, Targets
 from zoo_yolo.head.shape_match import ShapeMatch
 from zoo_yolo.head.specs import ShapeMatchSpec
 
-ONE = slow.places((((16.0, 16.0),),), (16,), (64, 96))  # 4 rows of 6 cells of 16 pixels
+ONE = plain.places((((16.0, 16.0),),), (16,), (64, 96))  # 4 rows of 6 cells of 16 pixels
 
 
 def pairs(found: Assignment) -> set[tuple[int, int]]:
@@ -23,7 +23,7 @@ def pairs(found: Assignment) -> set[tuple[int, int]]:
 def cells_of(x: float, y: float, **options: float) -> set[tuple[int, int]]:
     """Return the cells (x, y) of `ONE` that a target with this centre, in cells, takes."""
     box = torch.tensor([[x * 16 - 8, y * 16 - 8, x * 16 + 8, y * 16 + 8]])
-    priors, strides = slow.priors(ONE)
+    priors, strides = plain.priors(ONE)
     found = ShapeMatch(ShapeMatchSpec(**options))(priors, Targets(box, torch.tensor([0])), None, strides)
     return {(ONE[k].x, ONE[k].y) for k in found.priors.tolist()}
 
@@ -32,17 +32,17 @@ def cells_of(x: float, y: float, **options: float) -> set[tuple[int, int]]:
 @pytest.mark.parametrize("seed", range(3))
 def test_against_a_slow_reference(options: dict[str, float], seed: int) -> None:
     spec = ShapeMatchSpec(**options)
-    places, targets = slow.places(), slow.targets(25, seed)
-    priors, strides = slow.priors(places)
-    wanted = slow.shape_match(places, targets.boxes, spec.ratio, spec.neighbours)
+    places, targets = plain.places(), plain.targets(25, seed)
+    priors, strides = plain.priors(places)
+    wanted = plain.shape_match(places, targets.boxes, spec.ratio, spec.neighbours)
     assert len(wanted) > 10
     assert pairs(ShapeMatch(spec)(priors, targets, None, strides)) == wanted
 
 
 def test_a_thousand_boxes() -> None:
-    places, targets = slow.places(), slow.targets(1000, 9)
-    priors, strides = slow.priors(places)
-    assert pairs(ShapeMatch(ShapeMatchSpec())(priors, targets, None, strides)) == slow.shape_match(
+    places, targets = plain.places(), plain.targets(1000, 9)
+    priors, strides = plain.priors(places)
+    assert pairs(ShapeMatch(ShapeMatchSpec())(priors, targets, None, strides)) == plain.shape_match(
         places, targets.boxes, 4, 0.5
     )
 
@@ -72,7 +72,7 @@ def test_no_cell_beyond_the_map() -> None:
 
 
 def test_the_ratio_is_a_strict_bound_of_every_side() -> None:
-    priors, strides = slow.priors(ONE)
+    priors, strides = plain.priors(ONE)
     sizes = [(64.0, 16.0), (63.9375, 16.0), (16.0, 4.0), (16.0, 4.0625), (63.0, 4.25), (64.0, 4.0), (63.0, 63.0)]
     boxes = torch.tensor([[40 - w / 2, 40 - h / 2, 40 + w / 2, 40 + h / 2] for w, h in sizes])
     found = ShapeMatch(ShapeMatchSpec())(priors, Targets(boxes, torch.zeros(7, dtype=torch.int64)), None, strides)
@@ -80,7 +80,7 @@ def test_the_ratio_is_a_strict_bound_of_every_side() -> None:
 
 
 def test_a_prior_answers_for_several_targets() -> None:
-    priors, strides = slow.priors(ONE)
+    priors, strides = plain.priors(ONE)
     box = torch.tensor([[30.0, 30, 50, 50], [32.0, 32, 48, 48]])
     found = ShapeMatch(ShapeMatchSpec())(priors, Targets(box, torch.zeros(2, dtype=torch.int64)), None, strides)
     assert found.priors.tolist() == [14, 14]
@@ -88,11 +88,11 @@ def test_a_prior_answers_for_several_targets() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float32, torch.float64])
 def test_strides_of_any_type_and_priors_in_any_order(dtype: torch.dtype) -> None:
-    places, targets = slow.places(), slow.targets(20, 4)
-    priors, strides = slow.priors(places)
+    places, targets = plain.places(), plain.targets(20, 4)
+    priors, strides = plain.priors(places)
     order = torch.randperm(len(priors), generator=torch.Generator().manual_seed(0))
     found = ShapeMatch(ShapeMatchSpec())(priors[order], targets, None, strides[order].to(dtype))
-    wanted = slow.shape_match(places, targets.boxes, 4, 0.5)
+    wanted = plain.shape_match(places, targets.boxes, 4, 0.5)
     assert {(int(order[prior]), target) for prior, target in pairs(found)} == wanted
 
 

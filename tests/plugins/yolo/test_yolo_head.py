@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.plugins.yolo import slow
+from tests.plugins.yolo import plain
 from zoo_core.errors import InputError, SpecError
 from zoo_core.interfaces import SHARED
 from zoo_core.testing import check_dense_head
@@ -34,23 +33,23 @@ V4: dict[str, Any] = {
 
 
 def head_of(options: dict[str, Any], classes: int = 3) -> YoloHead:
-    return YoloHead(YoloHeadSpec(**({"anchors": slow.ANCHORS} | options)), CHANNELS, classes)
+    return YoloHead(YoloHeadSpec(**({"anchors": plain.ANCHORS} | options)), CHANNELS, classes)
 
 
-def output(classes: int = 3, *, images: int = 2, seed: int = 0, frame: Size = slow.FRAME, spread: float = 1.0) -> YoloOutput:
+def output(classes: int = 3, *, images: int = 2, seed: int = 0, frame: Size = plain.FRAME, spread: float = 1.0) -> YoloOutput:
     generator = torch.Generator().manual_seed(seed)
     shapes = {
         stride: (images, len(own) * (5 + classes), frame[0] // stride, frame[1] // stride)
-        for stride, own in zip(slow.STRIDES, slow.ANCHORS, strict=True)
+        for stride, own in zip(plain.STRIDES, plain.ANCHORS, strict=True)
     }
     maps = {stride: torch.randn(shape, generator=generator) * spread for stride, shape in shapes.items()}
     return YoloOutput({stride: map_.requires_grad_() for stride, map_ in maps.items()})
 
 
 def batch(given: Sequence[Targets] | None = None, images: int = 2, **options: Any) -> ImageBatch:
-    sizes = (slow.FRAME,) * images
+    sizes = (plain.FRAME,) * images
     return ImageBatch(
-        torch.zeros(images, 3, *slow.FRAME), sizes, sizes, sizes, None if given is None else tuple(given), **options
+        torch.zeros(images, 3, *plain.FRAME), sizes, sizes, sizes, None if given is None else tuple(given), **options
     )
 
 
@@ -59,30 +58,32 @@ def objectness_logits(map_: Tensor, image: int, classes: int = 3) -> Tensor:
     return map_[image].unflatten(0, (-1, 5 + classes))[:, 4].permute(1, 2, 0).flatten()
 
 
-def place_losses(spec: YoloHeadSpec, place: slow.Place, row: list[float], targets: Targets, own: list[int]) -> dict[str, float]:
+def place_losses(
+    spec: YoloHeadSpec, place: plain.Place, row: list[float], targets: Targets, own: list[int]
+) -> dict[str, float]:
     """Return the sums of the losses over one place of an image."""
-    box = slow.predicted(place, row, spec.box, spec.scales[place.level])
+    box = plain.predicted(place, row, spec.box, spec.scales[place.level])
     found = dict.fromkeys(LOSSES, 0.0)
     goals = []
     for target in own:
-        quality = slow.complete_iou(box, targets.boxes[target].tolist())
+        quality = plain.complete_iou(box, targets.boxes[target].tolist())
         goals.append(max(quality, 0.0) if spec.objectness == "iou" else 1.0)
         found["boxes"] += 1 - quality
         for label, logit in enumerate(row[5:]):
             goal = 1 - spec.label_smoothing / 2 if label == targets.labels[target] else spec.label_smoothing / 2
-            found["classes"] += slow.cross_entropy(logit, goal)
-    overlap = max((slow.iou(box, t) for t in targets.boxes.tolist()), default=0.0)
-    share = max((slow.shared_area(box, r) / slow.area(box) for r in targets.ignored.tolist()), default=0.0)
+            found["classes"] += plain.cross_entropy(logit, goal)
+    overlap = max((plain.iou(box, t) for t in targets.boxes.tolist()), default=0.0)
+    share = max((plain.shared_area(box, r) / plain.area(box) for r in targets.ignored.tolist()), default=0.0)
     left_out = spec.background_iou is not None and overlap > spec.background_iou
     left_out |= spec.ignore is not None and share > spec.ignore
     if own or not left_out:
-        found["objectness"] += slow.cross_entropy(row[4], max(goals, default=0.0))
+        found["objectness"] += plain.cross_entropy(row[4], max(goals, default=0.0))
     return found
 
 
 def wanted_losses(spec: YoloHeadSpec, raw: YoloOutput, given: Sequence[Targets], classes: int) -> dict[str, float]:
     """Return the losses from the formulas, place by place."""
-    places = slow.places()
+    places = plain.places()
     weights = {"boxes": spec.box_weight, "objectness": spec.objectness_weight, "classes": spec.class_weight}
     if spec.divisor == "mean":
         weights = {name: weight * len(given) for name, weight in weights.items()}  # three maps, as published
@@ -90,11 +91,11 @@ def wanted_losses(spec: YoloHeadSpec, raw: YoloOutput, given: Sequence[Targets],
     sums, counts = (torch.zeros(3, len(LOSSES), dtype=torch.float64) for _ in range(2))
     for image, targets in enumerate(given):
         if spec.assigner.type == "shape_match":
-            matched = slow.shape_match(places, targets.boxes, 4.0, 0.5)
+            matched = plain.shape_match(places, targets.boxes, 4.0, 0.5)
         else:
-            matched = slow.anchor_iou(places, targets.boxes, 0.213)
+            matched = plain.anchor_iou(places, targets.boxes, 0.213)
         for number, place in enumerate(places):
-            row = slow.rows(raw.maps[place.stride], image, place, classes)
+            row = plain.rows(raw.maps[place.stride], image, place, classes)
             own = [target for prior, target in matched if prior == number]
             found = place_losses(spec, place, row, targets, own)
             sums[place.level] += torch.tensor([found[name] for name in LOSSES], dtype=torch.float64)
@@ -128,7 +129,7 @@ CASES = {
 @pytest.mark.parametrize("seed", range(3))
 def test_losses_against_a_slow_reference(case: str, seed: int) -> None:
     head, raw = head_of(CASES[case]), output(seed=seed)
-    given = [slow.targets(12, seed, ignored=2), slow.targets(3, seed + 50)]
+    given = [plain.targets(12, seed, ignored=2), plain.targets(3, seed + 50)]
     found = detached(head.losses(raw, batch(given)))
     assert found == pytest.approx(wanted_losses(head.spec, raw, given, 3), rel=2e-5)
 
@@ -156,7 +157,7 @@ def test_one_pixel_and_one_class(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("extreme", [1e4, -1e4])
 def test_extreme_logits_have_finite_losses_and_gradients(options: dict[str, Any], extreme: float) -> None:
     raw = YoloOutput({s: torch.full_like(m, extreme).requires_grad_() for s, m in output().maps.items()})
-    losses = head_of(options).losses(raw, batch([slow.targets(30, 0, ignored=3), slow.targets(3, 1)]))
+    losses = head_of(options).losses(raw, batch([plain.targets(30, 0, ignored=3), plain.targets(3, 1)]))
     assert total(losses).isfinite()
     total(losses).backward()  # type: ignore[no-untyped-call]
     assert all(map_.grad is not None and map_.grad.isfinite().all() for map_ in raw.maps.values())
@@ -177,7 +178,7 @@ def test_a_prior_of_several_targets_is_as_good_as_the_best_of_them() -> None:
 def test_objectness_does_not_move_the_boxes() -> None:
     """Its goal is how good the box is; that makes no box better."""
     raw = output()
-    total(head_of({"box_weight": 0.0}).losses(raw, batch([slow.targets(12, 0)] * 2))).backward()  # type: ignore[no-untyped-call]
+    total(head_of({"box_weight": 0.0}).losses(raw, batch([plain.targets(12, 0)] * 2))).backward()  # type: ignore[no-untyped-call]
     for map_ in raw.maps.values():
         assert map_.grad is not None
         rows = map_.grad.unflatten(1, (-1, 8))
@@ -202,7 +203,7 @@ def test_a_place_in_an_ignored_region_is_no_background() -> None:
 
 def test_losses_grow_with_the_images() -> None:
     """So that the learning rate is per image: a batch of the same image twice costs twice as much."""
-    raw, targets = output(images=1), slow.targets(5, 3)
+    raw, targets = output(images=1), plain.targets(5, 3)
     twice = YoloOutput({stride: torch.cat([map_, map_]) for stride, map_ in raw.maps.items()})
     for options in (V5, V4):
         once = detached(head_of(options).losses(raw, batch([targets], 1)))
@@ -211,7 +212,7 @@ def test_losses_grow_with_the_images() -> None:
 
 
 def test_weights_are_scaled_for_other_numbers_of_maps() -> None:
-    spec = {"anchors": slow.ANCHORS[:1], "balance": (1.0,)}
+    spec = {"anchors": plain.ANCHORS[:1], "balance": (1.0,)}
     head = YoloHead(YoloHeadSpec(**spec), {8: 6}, 3)
     raw = YoloOutput({8: output(images=1).maps[8]})
     found = head.losses(raw, batch([Targets()], 1))["objectness"].item()
@@ -220,7 +221,7 @@ def test_weights_are_scaled_for_other_numbers_of_maps() -> None:
 
 
 def test_losses_are_computed_in_single_precision_under_autocast() -> None:
-    given = [slow.targets(12, 0, ignored=2), slow.targets(3, 50)]
+    given = [plain.targets(12, 0, ignored=2), plain.targets(3, 50)]
     rounded = YoloOutput({stride: map_.bfloat16() for stride, map_ in output().maps.items()})
     exact = YoloOutput({stride: map_.float() for stride, map_ in rounded.maps.items()})
     wanted = detached(head_of(V4).losses(exact, batch(given)))
@@ -238,17 +239,19 @@ def test_a_batch_without_targets_has_no_losses() -> None:
 def wanted_detections(spec: YoloHeadSpec, raw: YoloOutput, image: int, classes: int) -> Detections:
     """Return the detections from the formulas, place by place; not clipped."""
     boxes, scores, labels = [], [], []
-    for place in slow.places():
-        row = slow.rows(raw.maps[place.stride], image, place, classes)
-        values = [slow.sigmoid(row[4]) * slow.sigmoid(v) for v in row[5:]]
+    for place in plain.places():
+        row = plain.rows(raw.maps[place.stride], image, place, classes)
+        values = [plain.sigmoid(row[4]) * plain.sigmoid(v) for v in row[5:]]
         named = range(classes) if spec.several_labels else [values.index(max(values))]
         for label in named:
             if values[label] > spec.least_score:
-                boxes.append(slow.predicted(place, row, spec.box, spec.scales[place.level]))
+                boxes.append(plain.predicted(place, row, spec.box, spec.scales[place.level]))
                 scores.append(values[label])
                 labels.append(label)
     order = sorted(range(len(boxes)), key=lambda k: -scores[k])[: spec.candidates]
-    kept = [k for label in range(classes) for k in slow.standing(boxes, [k for k in order if labels[k] == label], spec.nms_iou)]
+    kept = [
+        k for label in range(classes) for k in plain.standing(boxes, [k for k in order if labels[k] == label], spec.nms_iou)
+    ]
     best = sorted(kept, key=lambda k: -scores[k])[: spec.most_detections]
     return Detections(torch.tensor([boxes[k] for k in best]), *(torch.tensor([v[k] for k in best]) for v in (scores, labels)))
 
@@ -278,8 +281,8 @@ def test_detections_against_a_slow_reference(options: dict[str, Any], seed: int)
 def test_boxes_are_clipped_to_their_image() -> None:
     raw = output(spread=2.0)
     sizes, origins = ((40, 96), (64, 50)), ((12, 0), (0, 20))
-    frame = torch.zeros(2, 3, *slow.FRAME)
-    found = head_of({}).decode(raw, ImageBatch(frame, sizes, (slow.FRAME,) * 2, sizes, origins=origins))
+    frame = torch.zeros(2, 3, *plain.FRAME)
+    found = head_of({}).decode(raw, ImageBatch(frame, sizes, (plain.FRAME,) * 2, sizes, origins=origins))
     whole = head_of({}).decode(raw, batch())
     for one, all_, (height, width), (top, left) in zip(found, whole, sizes, origins, strict=True):
         assert 0 < len(one) <= len(all_)
@@ -323,7 +326,7 @@ def test_maps_at_the_size_of_the_notes() -> None:
 @pytest.mark.parametrize("classes", [1, 3, 80])
 def test_what_it_begins_with(classes: int) -> None:
     head = head_of({}, classes)
-    for stride, anchors in zip(slow.STRIDES, slow.ANCHORS, strict=True):
+    for stride, anchors in zip(plain.STRIDES, plain.ANCHORS, strict=True):
         layer = head.get_submodule(f"predict.{stride}")
         assert isinstance(layer, torch.nn.Conv2d)
         assert layer.weight.shape == (len(anchors) * (5 + classes), CHANNELS[stride], 1, 1)
@@ -332,7 +335,7 @@ def test_what_it_begins_with(classes: int) -> None:
         assert (bias[:, :4] == 0).all()
         assert bias[0, 4].sigmoid().item() == pytest.approx(8 * stride**2 / 640**2)
         assert bias[0, 5:].sigmoid().tolist() == pytest.approx([0.6 / classes] * classes)
-    assert set(head.state_dict()) == {f"predict.{s}.{name}" for s in slow.STRIDES for name in ("weight", "bias")}
+    assert set(head.state_dict()) == {f"predict.{s}.{name}" for s in plain.STRIDES for name in ("weight", "bias")}
 
 
 def test_class_rows_say_which_rows_are_whose() -> None:
@@ -355,11 +358,11 @@ def test_class_rows_say_which_rows_are_whose() -> None:
 
 @pytest.mark.parametrize("options", [V5, V4], ids=["v5", "v4"])
 def test_contract(options: dict[str, Any]) -> None:
-    check_dense_head("yolo_head", CHANNELS, **({"anchors": slow.ANCHORS} | options))
+    check_dense_head("yolo_head", CHANNELS, **({"anchors": plain.ANCHORS} | options))
 
 
 def test_anchors_belong_to_ascending_strides() -> None:
-    ordered, other = head_of({}), YoloHead(YoloHeadSpec(anchors=slow.ANCHORS), dict(reversed(CHANNELS.items())), 3)
+    ordered, other = head_of({}), YoloHead(YoloHeadSpec(anchors=plain.ANCHORS), dict(reversed(CHANNELS.items())), 3)
     for one, same in zip(ordered.anchor_maps(output()), other.anchor_maps(output()), strict=True):
         assert one.stride == same.stride
         assert torch.equal(one.anchors, same.anchors)

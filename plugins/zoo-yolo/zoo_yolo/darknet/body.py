@@ -14,10 +14,10 @@ from zoo_core.interfaces import Backbone
 from zoo_core.types import Features
 from zoo_yolo.darknet.specs import (
     IMAGE,
+    AnyLayer,
     ConvolutionSpec,
     DarknetSpec,
     DropoutSpec,
-    LayerSpec,
     MaxPoolSpec,
     RouteSpec,
     ShortcutSpec,
@@ -130,7 +130,7 @@ class Shortcut(nn.Module):
         return ACTIVATIONS[self.activation](first, False)
 
 
-def _made(layer: LayerSpec, channels: int) -> nn.Module:
+def _made(layer: AnyLayer, channels: int) -> nn.Module:
     """Return the module of a layer that reads `channels` channels."""
     match layer:
         case ConvolutionSpec():

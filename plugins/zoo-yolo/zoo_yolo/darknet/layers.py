@@ -9,10 +9,10 @@ from zoo_core.errors import nearest
 from zoo_yolo.darknet.cfg import Section
 from zoo_yolo.darknet.specs import (
     MOST_CHANNELS,
-    Activation,
+    AnyLayer,
     ConvolutionSpec,
+    DarknetActivation,
     DropoutSpec,
-    LayerSpec,
     MaxPoolSpec,
     RouteSpec,
     ShortcutSpec,
@@ -38,7 +38,7 @@ Places = Callable[[Section, str], tuple[int, ...]]
 """From an option that names other layers to their places in the body."""
 
 
-def layer(section: Section, places: Places) -> LayerSpec:
+def layer(section: Section, places: Places) -> AnyLayer:
     """Return the options of any layer but [yolo].
 
     Raises:
@@ -88,10 +88,10 @@ def maxpool(section: Section) -> MaxPoolSpec:
     return MaxPoolSpec(size=size, stride=stride, padding=section.integer("padding", size - 1, most=2048))
 
 
-def activation(section: Section, default: str | None = None) -> Activation:
+def activation(section: Section, default: str | None = None) -> DarknetActivation:
     """Return the activation of a layer."""
     found = section.word("activation", default)
-    known: tuple[Activation, ...] = get_args(Activation)
+    known: tuple[DarknetActivation, ...] = get_args(DarknetActivation)
     for name in known:
         if found == name:
             return name

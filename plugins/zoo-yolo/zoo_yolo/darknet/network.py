@@ -11,7 +11,7 @@ from zoo_core.specs import validate
 from zoo_yolo.darknet.cfg import Section, read_cfg
 from zoo_yolo.darknet.detection import YoloMap, yolo_map
 from zoo_yolo.darknet.layers import layer
-from zoo_yolo.darknet.specs import MOST_WEIGHTS, DarknetSpec, LayerSpec, Map, add_map
+from zoo_yolo.darknet.specs import MOST_WEIGHTS, AnyLayer, DarknetSpec, Map, add_map
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class _Reader:
     """
 
     sections: list[Section]
-    layers: list[LayerSpec] = field(default_factory=list)
+    layers: list[AnyLayer] = field(default_factory=list)
     maps: list[Map] = field(default_factory=list)
     places: list[int | None] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)

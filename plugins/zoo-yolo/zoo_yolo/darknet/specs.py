@@ -16,7 +16,7 @@ MOST_WEIGHTS = 1_000_000_000
 """Beyond these a number is a slip of the pen that would take all memory."""
 IMAGE = -1
 """The place of the input, before layer 0."""
-Activation = Literal["linear", "leaky", "mish", "relu", "swish", "logistic"]
+DarknetActivation = Literal["linear", "leaky", "mish", "relu", "swish", "logistic"]
 Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
 Window = Annotated[int, Field(ge=1, le=1024)]
 Map = tuple[int, int]
@@ -56,7 +56,7 @@ class ConvolutionSpec(_Layer):
     padding: NonNegativeInt = 0
     groups: Channels = 1
     norm: bool = True
-    activation: Activation = "linear"
+    activation: DarknetActivation = "linear"
 
     def result(self, sources: tuple[Map, ...]) -> Map:
         """Return channels and stride of its map."""
@@ -137,7 +137,7 @@ class ShortcutSpec(_Layer):
 
     type: Literal["shortcut"] = "shortcut"
     layers: tuple[NonNegativeInt, ...] = Field(min_length=1, max_length=64)
-    activation: Activation = "linear"
+    activation: DarknetActivation = "linear"
 
     def sources(self, place: int) -> tuple[int, ...]:
         """Return the places of the layers that it reads, the one before it first."""
@@ -151,10 +151,10 @@ class ShortcutSpec(_Layer):
         return sources[0]
 
 
-LayerSpec = ConvolutionSpec | MaxPoolSpec | UpsampleSpec | DropoutSpec | RouteSpec | ShortcutSpec
+AnyLayer = ConvolutionSpec | MaxPoolSpec | UpsampleSpec | DropoutSpec | RouteSpec | ShortcutSpec
 
 
-def add_map(layer: LayerSpec, maps: list[Map]) -> int:
+def add_map(layer: AnyLayer, maps: list[Map]) -> int:
     """Append channels and stride of the next layer's map to those before it, and return how many values it learns.
 
     Raises:
@@ -176,7 +176,7 @@ class DarknetSpec(ComponentSpec):
     """The layers of a Darknet network before its detection convolutions. Layers are counted from 0."""
 
     type: str = "darknet"
-    layers: tuple[Annotated[LayerSpec, Field(discriminator="type")], ...] = Field(
+    layers: tuple[Annotated[AnyLayer, Field(discriminator="type")], ...] = Field(
         min_length=1, max_length=MOST_LAYERS, description="the layers, in the order of the file"
     )
     outputs: tuple[NonNegativeInt, ...] = Field(
