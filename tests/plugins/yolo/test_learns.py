@@ -27,7 +27,13 @@ def test_drawn_scenes_are_learnt(tmp_path: Path, recipe: str, side: dict[str, in
     spec = training_of(
         recipe,
         {
-            **{"steps": 200 if recipe == "yolov5n" else 100, "batch_size": 8, "learning_rate": 0.004, "warmup_steps": 10, "workers": 0},
+            **{
+                "steps": 200 if recipe == "yolov5n" else 100,
+                "batch_size": 8,
+                "learning_rate": 0.004,
+                "warmup_steps": 10,
+                "workers": 0,
+            },
             **{"optimizer": "adamw", "nesterov": False, "schedule": "cosine", "clip": 10.0},
             "augment": {"mosaic": 0.0, "translate": 0.0, "scale": (1.0, 1.0), "hsv": (0.0, 0.0, 0.0)},
         },
