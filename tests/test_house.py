@@ -40,7 +40,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "detectors": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces"),
     "build": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces", "detectors"),
     "card": (*STOREY_0, *STOREY_1, *STOREY_2),
-    "hub": (*STOREY_0, *STOREY_1, *STOREY_2, "card"),
+    "replace": ("errors",),
+    "hub": (*STOREY_0, *STOREY_1, *STOREY_2, "card", "replace"),
     "access": ("errors",),
     "remote": (*STOREY_0, *STOREY_1, *STOREY_2, "card", "hub", "access"),
     "push": (*STOREY_0, *STOREY_1, *STOREY_2, "card", "hub", "access"),
@@ -50,7 +51,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "importing": (*STOREY_0, *STOREY_1, *STOREY_2, "hub", "transfer"),
     "data.plugin": STOREY_0,
     "data": (*STOREY_0, *STOREY_1, *STOREY_2),
-    "engine": (*STOREY_0, *STOREY_1, *STOREY_2, "data", "hub"),
+    "engine": (*STOREY_0, *STOREY_1, *STOREY_2, "data", "hub", "replace"),
     "testing": (*STOREY_0, *STOREY_1, *STOREY_2, "hub", "importing"),
 }
 # What of the world outside each storey may import when it is loaded, beside the standard library.

@@ -5,7 +5,8 @@ A map of the house; an arrow points from a module to the ones it may import::
     storey 0   errors <- contributions <- plugins <- registry           standard library, pluggy
     storey 1   specs <- recipes, detectors.specs                        + pydantic
     storey 2   types <- ops <- images, interfaces <- detectors <- build + torch, torchvision
-    leaves     hub <- transfer <- create, importing; importing <- testing; hub, data <- engine; pickles
+    leaves     card, replace <- hub <- transfer <- importing <- testing; hub, access <- remote, push; remote <- create
+               data, hub, replace <- engine; pickles
 
 Nothing above the leaves imports one of them.
 

@@ -6,10 +6,7 @@ Loading resolves registered names alone; nothing that is in the folder is execut
 from __future__ import annotations
 
 import json
-import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,13 +24,13 @@ from zoo_core.errors import CheckpointError, InputError, SpecError, UnknownNameE
 from zoo_core.plugins import plugins
 from zoo_core.recipes import resolve
 from zoo_core.registry import find
+from zoo_core.replace import replaced
 from zoo_core.specs import ComponentSpec, slots, validate
 
 FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 STEP = re.compile(r"step-(\d{7,})")
-TEMPORARY = ".tmp"
 Name = Annotated[str, Field(min_length=1)]
 Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
 """What may stand in a pip line that a message shows."""
@@ -106,53 +103,6 @@ def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         found[name] = tensor.clone() if tensor.untyped_storage().data_ptr() in taken else tensor
         taken.add(found[name].untyped_storage().data_ptr())
     return found
-
-
-@contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
-    """Give an empty folder that becomes `folder` when the block ends well; else `folder` stays as it was.
-
-    Between the two renames at the end the old content lies in ``.NAME.old``, where `load` finds it after a crash.
-    """
-    folder = Path(os.path.realpath(folder))  # of a link, what it leads to
-    spare = folder.with_name(f".{folder.name}.old")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if spare.exists() and not folder.exists():
-            os.replace(spare, folder)
-        fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{TEMPORARY}")
-        fresh.mkdir()
-    except OSError as error:
-        raise CheckpointError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
-    try:
-        yield fresh
-        for path in fresh.rglob("*"):
-            if path.is_file():
-                path.chmod(fresh.stat().st_mode & 0o666)  # safetensors makes its files for the owner alone
-                _flush(path)
-        if folder.exists():
-            shutil.rmtree(spare, ignore_errors=True)
-            os.replace(folder, spare)
-        try:
-            os.replace(fresh, folder)
-        except OSError:
-            if spare.exists():
-                os.replace(spare, folder)
-            raise
-        shutil.rmtree(spare, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot write {folder}: {error}; what was there before is unchanged") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    """Wait until the file is on the disk: a rename must not overtake its content."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def load(folder: str | Path, **overrides: Any) -> Detector:

@@ -20,6 +20,7 @@ from zoo_core import hub
 from zoo_core.create import create
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, SpecError
+from zoo_core.replace import TEMPORARY
 
 pytestmark = pytest.mark.usefixtures("stubs")
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,7 +138,7 @@ def test_a_model_that_is_renamed_onto_and_fails_is_put_back(
     genuine = os.replace
 
     def fails_at_the_second(source: Path, target: Path) -> None:
-        if source.name.endswith(hub.TEMPORARY):
+        if source.name.endswith(TEMPORARY):
             raise OSError(5, "Input/output error")
         genuine(source, target)
 

@@ -33,6 +33,7 @@ def run(args: Namespace) -> int:
     """Download, and print where it is and what it is."""
     from zoo_core import hub
     from zoo_core.remote import FILES, fetch
+    from zoo_core.replace import replaced
 
     if args.out is not None and args.out.exists() and not (args.out.is_dir() and not any(args.out.iterdir())):
         raise InputError(f"--out {args.out} is there already; give a new folder")
@@ -42,7 +43,7 @@ def run(args: Namespace) -> int:
     folder = fetch(repository, at or args.revision, endpoint=args.endpoint)
     config, commit = hub.read_config(folder), folder.name
     if args.out is not None:
-        with hub.replaced(args.out) as fresh:
+        with replaced(args.out) as fresh:
             for name in FILES:
                 if (folder / name).is_file():
                     shutil.copyfile(folder / name, fresh / name)

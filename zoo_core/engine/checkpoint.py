@@ -26,6 +26,7 @@ from zoo_core.engine.ema import Average
 from zoo_core.engine.optim import optimizer_tensors, restore_optimizer
 from zoo_core.engine.specs import TrainSpec
 from zoo_core.errors import CheckpointError, SpecError
+from zoo_core.replace import TEMPORARY, replaced
 
 STATE = "training.json"
 MOMENTA = "optimizer.safetensors"
@@ -68,7 +69,7 @@ def checkpoints(out: Path) -> list[Path]:
 def save_checkpoint(out: Path, model: Detector, optimizer: Optimizer, average: Average | None, state: State, keep: int) -> Path:
     """Write a checkpoint, then remove all but the last `keep`."""
     folder = out / f"step-{state.step:07d}"
-    with hub.replaced(folder) as fresh:
+    with replaced(folder) as fresh:
         hub.write(model, fresh)
         if average is not None:
             (fresh / hub.WEIGHTS).rename(fresh / TRAINED)
@@ -83,8 +84,8 @@ def save_checkpoint(out: Path, model: Detector, optimizer: Optimizer, average: A
 
 def sweep(out: Path) -> None:
     """Remove what a run that was killed while saving has left in its folder."""
-    for leftover in out.glob(f".step-*{hub.TEMPORARY}"):
-        if re.fullmatch(rf"\.{hub.STEP.pattern}\.[0-9a-f]{{8}}\{hub.TEMPORARY}", leftover.name):
+    for leftover in out.glob(f".step-*{TEMPORARY}"):
+        if re.fullmatch(rf"\.{hub.STEP.pattern}\.[0-9a-f]{{8}}\{TEMPORARY}", leftover.name):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
