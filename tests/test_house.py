@@ -62,7 +62,19 @@ OUTSIDE = {
 }
 
 # The public surface, sorted. A change here is a change for every user: it belongs into CHANGELOG.md.
-PUBLIC = ["Detections", "Targets", "ZooError", "__version__", "create", "describe", "list_models", "load", "push", "save"]
+PUBLIC = [
+    "Detections",
+    "Targets",
+    "ZooError",
+    "__version__",
+    "create",
+    "describe",
+    "list_models",
+    "load",
+    "load_weights",
+    "push",
+    "save",
+]
 
 
 def name_of(path: Path) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zoo_core.create import create as create
     from zoo_core.errors import ZooError as ZooError
     from zoo_core.hub import save as save
+    from zoo_core.importing import load_weights as load_weights
     from zoo_core.push import push as push
     from zoo_core.recipes import describe as describe
     from zoo_core.registry import list_models as list_models
@@ -29,6 +30,7 @@ _ORIGIN = {
     "describe": "zoo_core.recipes",
     "list_models": "zoo_core.registry",
     "load": "zoo_core.remote",
+    "load_weights": "zoo_core.importing",
     "push": "zoo_core.push",
     "save": "zoo_core.hub",
 }
