@@ -143,7 +143,7 @@ def _recognised(path: Path) -> list[tuple[Entry, Importer]]:
     for entry in [entry for entry in entries() if entry.contribution.kind == "importer"]:
         name = entry.contribution.name
         try:
-            importer = _importer(entry)
+            importer = entry.make(Importer, validate(spec_class(entry), {}))  # type: ignore[type-abstract]
             known.append(f"\n  {name}: {importer.looks_for}")
             if _recognises(entry, importer, path):
                 found.append((entry, importer))
@@ -156,19 +156,6 @@ def _recognised(path: Path) -> list[tuple[Entry, Importer]]:
     if not known and not failures:
         raise CheckpointError(f"{path}: no importer is installed; 'zoo-cli plugins' shows what is")
     raise CheckpointError(f"{path} is no file that can be imported. What the importers look for:{''.join(known + failures)}")
-
-
-def _importer(entry: Entry) -> Importer:
-    target = entry.target()
-    try:
-        importer: Importer = target(validate(spec_class(entry), {}))
-    except ZooError:
-        raise
-    except FOREIGN as error:
-        raise entry.broken("cannot be built", error) from error
-    if isinstance(importer, Importer):
-        return importer
-    raise entry.broken(f"is a {type(importer).__name__}, which is no Importer")
 
 
 def _recognises(entry: Entry, importer: Importer, path: Path) -> bool:

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from zoo_core.contributions import KINDS, Contribution, Family, Recipe, check, load_reference
 from zoo_core.errors import AmbiguousNameError, BrokenPluginError, UnknownNameError, ZooError, nearest
 from zoo_core.plugins import CORE, FOREIGN, Plugin, plugins
 
 _extra: list[Plugin] = []
+P = TypeVar("P")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,19 @@ class Entry:
     def target(self) -> Any:
         """Return the class (for a recipe: the function)."""
         return self.load(self.contribution.target)
+
+    def make(self, base: type[P], *arguments: Any) -> P:
+        """Return the part, made of `arguments`; it is the plugin's fault if it cannot be, or is no `base`."""
+        target = self.target()
+        try:
+            part = target(*arguments)
+        except ZooError:
+            raise
+        except FOREIGN as error:
+            raise self.broken("cannot be built", error) from error
+        if isinstance(part, base):
+            return part
+        raise self.broken(f"is a {type(part).__name__}, which is no {base.__name__}")
 
 
 @cache

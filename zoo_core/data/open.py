@@ -46,7 +46,8 @@ def open_data(
 def _named(format: str | ComponentSpec) -> tuple[str, DataFormat]:  # noqa: A002
     name = format if isinstance(format, str) else format.type
     entry = find("data_format", name)
-    return entry.contribution.name, _reader(entry, validate(spec_class(entry), {}) if isinstance(format, str) else format)
+    spec = validate(spec_class(entry), {}) if isinstance(format, str) else format
+    return entry.contribution.name, entry.make(DataFormat, spec)  # type: ignore[type-abstract]
 
 
 def _recognised(path: str | Path) -> tuple[str, DataFormat]:
@@ -56,7 +57,7 @@ def _recognised(path: str | Path) -> tuple[str, DataFormat]:
     for entry in _formats():
         name = entry.qualified if entry.contribution.name in readers else entry.contribution.name
         try:
-            readers[name] = reader = _reader(entry, validate(spec_class(entry), {}))
+            readers[name] = reader = entry.make(DataFormat, validate(spec_class(entry), {}))  # type: ignore[type-abstract]
             if _recognises(entry, reader, path):
                 found[name] = reader
         except ZooError as error:  # it keeps nobody from the others
@@ -70,19 +71,6 @@ def _recognised(path: str | Path) -> tuple[str, DataFormat]:
         raise DataError(f"there is no such folder; 'toy' is the embedded data set{told}", path)
     expected = "".join(f"\n  {name}: {reader.looks_for}" for name, reader in readers.items())
     raise DataError(f"no data set found here. What the formats look for:{expected}{told}", path)
-
-
-def _reader(entry: Entry, spec: ComponentSpec) -> DataFormat:
-    target = entry.target()
-    try:
-        reader: DataFormat = target(spec)
-    except ZooError:
-        raise
-    except FOREIGN as error:
-        raise entry.broken("cannot be built", error) from error
-    if isinstance(reader, DataFormat):
-        return reader
-    raise entry.broken(f"is a {type(reader).__name__}, which is no DataFormat")
 
 
 def _recognises(entry: Entry, reader: DataFormat, path: str | Path) -> bool:

@@ -53,38 +53,35 @@ class C3PANSpec(LayerSpec):
     depth: Multiple = Field(1.0, description="multiple of the number of blocks, 3")
 
 
-class CSPDarknet53Spec(BodySpec):
+class DarknetLayerSpec(LayerSpec):
+    """What the layers of YOLOv4 have in common: the norms of Darknet."""
+
+    activation: Activation = Field("leaky", description=ACTIVATION)
+    norm_eps: PositiveFloat = Field(1e-6, description=EPS)
+    norm_momentum: float = Field(0.1, gt=0, le=1, description=MOMENTUM)
+
+
+class CSPDarknet53Spec(DarknetLayerSpec, BodySpec):
     """The backbone of YOLOv4."""
 
     type: str = "csp_darknet53"
     activation: Activation = Field("mish", description=ACTIVATION)
-    norm_eps: PositiveFloat = Field(1e-6, description=EPS)
-    norm_momentum: float = Field(0.1, gt=0, le=1, description=MOMENTUM)
 
 
-class SPPPANSpec(LayerSpec):
+class SPPPANSpec(DarknetLayerSpec):
     """Spatial pyramid pooling and path aggregation of YOLOv4; each map keeps the channels that it comes with."""
 
     type: str = "spp_pan"
-    activation: Activation = Field("leaky", description=ACTIVATION)
-    norm_eps: PositiveFloat = Field(1e-6, description=EPS)
-    norm_momentum: float = Field(0.1, gt=0, le=1, description=MOMENTUM)
 
 
-class CSPDarknet53TinySpec(BodySpec):
+class CSPDarknet53TinySpec(DarknetLayerSpec, BodySpec):
     """The backbone of YOLOv4-tiny."""
 
     type: str = "csp_darknet53_tiny"
     strides: Strides = Field((16, 32), description=STRIDES)
-    activation: Activation = Field("leaky", description=ACTIVATION)
-    norm_eps: PositiveFloat = Field(1e-6, description=EPS)
-    norm_momentum: float = Field(0.1, gt=0, le=1, description=MOMENTUM)
 
 
-class YoloTinyFPNSpec(LayerSpec):
+class YoloTinyFPNSpec(DarknetLayerSpec):
     """The two maps of YOLOv4-tiny; each keeps the channels that it comes with."""
 
     type: str = "yolo_tiny_fpn"
-    activation: Activation = Field("leaky", description=ACTIVATION)
-    norm_eps: PositiveFloat = Field(1e-6, description=EPS)
-    norm_momentum: float = Field(0.1, gt=0, le=1, description=MOMENTUM)

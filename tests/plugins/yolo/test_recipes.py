@@ -162,8 +162,9 @@ def test_the_published_options() -> None:
     assert five.preprocess.model_dump(exclude={"type"}) == {
         **{"long_side": 640, "short_side": 640, "mean": (0, 0, 0), "std": (255, 255, 255)},
         **{"pad_multiple": 32, "pad_value": 114, "centred": True, "antialias": True, "rounding": "down"},
+        "whole_levels": True,
     }
-    stretched = {"mean": (0, 0, 0), "std": (255, 255, 255), "antialias": False}
+    stretched = {"mean": (0, 0, 0), "std": (255, 255, 255), "antialias": False, "whole_levels": True}
     assert four.preprocess.model_dump(exclude={"type"}) == {"height": 608, "width": 608, **stretched}
     assert tiny.preprocess.model_dump(exclude={"type"}) == {"height": 416, "width": 416, **stretched}
     head = five.head.model_dump()

@@ -34,7 +34,7 @@ def test_the_cfg_beside_it_is_found(file: Path) -> None:
     assert (model.recipe, model.class_names) == ("", ("class 0", "class 1"))
     assert not model.training
     assert model.spec.preprocess.model_dump() == {
-        **{"type": "stretch", "height": 64, "width": 32, "antialias": False},
+        **{"type": "stretch", "height": 64, "width": 32, "antialias": False, "whole_levels": True},
         **{"mean": (0.0, 0.0, 0.0), "std": (255.0, 255.0, 255.0)},
     }
     head = model.spec.model_dump()["head"]
