@@ -23,7 +23,7 @@ HEAVY |= {"huggingface_hub", "yaml"}
 # The modules of the core, lowest first: a module imports from its own room and from the rooms that are named here.
 STOREY_0 = ("errors", "contributions", "plugins", "registry")
 STOREY_1 = ("specs", "recipes", "detectors.specs")
-STOREY_2 = ("types", "ops", "images", "interfaces", "detectors", "build")
+STOREY_2 = ("types", "ops", "images", "interfaces", "report", "detectors", "build")
 ROOMS: dict[str, tuple[str, ...]] = {
     "errors": (),
     "contributions": (),
@@ -37,7 +37,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "ops": (*STOREY_0, *STOREY_1, "types"),
     "images": (*STOREY_0, *STOREY_1, "types", "ops"),
     "interfaces": (*STOREY_0, *STOREY_1, "types", "ops"),
-    "detectors": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces"),
+    "report": (),
+    "detectors": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces", "report"),
     "build": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces", "detectors"),
     "card": (*STOREY_0, *STOREY_1, *STOREY_2),
     "replace": ("errors",),
@@ -46,9 +47,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "remote": (*STOREY_0, *STOREY_1, *STOREY_2, "card", "hub", "access"),
     "push": (*STOREY_0, *STOREY_1, *STOREY_2, "card", "hub", "access"),
     "transfer": (*STOREY_0, *STOREY_1, *STOREY_2, "hub"),
-    "create": (*STOREY_0, *STOREY_1, *STOREY_2, "hub", "remote", "transfer"),
+    "create": (*STOREY_0, *STOREY_1, *STOREY_2, "importing", "transfer"),
     "pickles": ("errors",),
-    "importing": (*STOREY_0, *STOREY_1, *STOREY_2, "hub", "transfer"),
+    "importing": (*STOREY_0, *STOREY_1, *STOREY_2, "hub", "remote", "transfer"),
     "data.plugin": STOREY_0,
     "data": (*STOREY_0, *STOREY_1, *STOREY_2),
     "engine": (*STOREY_0, *STOREY_1, *STOREY_2, "data", "hub", "replace"),

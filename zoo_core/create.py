@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo_core import hub, remote
 from zoo_core.build import build, checked_names
+from zoo_core.contributions import Recipe
 from zoo_core.detectors.detector import Detector
-from zoo_core.errors import InputError
+from zoo_core.errors import CheckpointError, InputError, nearest
+from zoo_core.importing import source_of
 from zoo_core.recipes import resolve
+from zoo_core.registry import find
+from zoo_core.report import LoadReport
 from zoo_core.specs import ComponentSpec
-from zoo_core.transfer import LoadReport, carry_over
+from zoo_core.transfer import carry
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +36,10 @@ def create(
         recipe: the name of a recipe (see `zoo.list_models`), or a complete spec.
         num_classes: number of classes, background not counted; by default the recipe's, or as many as there are names.
         class_names: names of the classes.
-        weights: the folder of a saved detector whose weights this one begins with, or ``"org/name"`` or
-            ``"org/name@revision"`` on the Hub. What both have is carried over; the rows of the classes that both know, too.
-            What is not is freshly initialised, and told in the log.
+        weights: what this one begins with: a tag of the recipe ("coco"), the folder of a saved detector, ``"org/name"`` or
+            ``"org/name@revision"`` on the Hub, or a file of another project (`load_weights`). What both have is carried
+            over; the rows of the classes that both know, too. The rest is freshly initialised. ``detector.report`` says what
+            became of each tensor, and the log in short.
         class_map: with `weights`, classes of the saved detector under other names here: ``{"person": "Pedestrian"}``.
         **overrides: any option of the recipe. A string or a spec replaces a part (``backbone="resnet50"``), a dict
             changes options of it (``roi_head={"width": 256}``).
@@ -72,11 +76,27 @@ def continued(
     overrides: Mapping[str, Any] | None = None,
 ) -> tuple[Detector, LoadReport]:
     """Return a new detector that begins with the weights of a saved one, and what became of them. See `create`."""
-    folder = remote.located(weights)
-    if num_classes is None and class_names is None:
-        class_names = hub.read_config(folder).class_names
-    detector = _fresh(recipe, num_classes, class_names, overrides or {})
-    return detector, carry_over(detector, folder, class_map)
+    with source_of(tagged(recipe, weights), resolve(recipe, overrides or {})) as source:
+        if num_classes is None and class_names is None:
+            class_names = source.class_names
+        detector = _fresh(recipe, num_classes, class_names, overrides or {})
+        return detector, carry(detector, source, class_map or {})
+
+
+def tagged(recipe: str | ComponentSpec, weights: str | Path) -> str | Path:
+    """Return where weights are that may be a tag of the recipe.
+
+    Raises:
+        CheckpointError: neither a tag, nor what could be a path or a name on the Hub; the nearest tag is given.
+    """
+    entry = find("detector", recipe) if isinstance(recipe, str) else None
+    tags = entry.contribution.weights if entry and isinstance(entry.contribution, Recipe) else {}
+    if weights in tags:
+        return tags[str(weights)]
+    if isinstance(weights, str) and weights.isidentifier() and not Path(weights).exists():
+        known = nearest(weights, tags) or (f" ({', '.join(tags)})" if tags else ": it registers none")
+        raise CheckpointError(f"'{recipe}' has no weights of the tag '{weights}'{known}; nor is there such a folder or file")
+    return weights
 
 
 def _fresh(

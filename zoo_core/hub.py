@@ -25,6 +25,7 @@ from zoo_core.plugins import plugins
 from zoo_core.recipes import resolve
 from zoo_core.registry import find
 from zoo_core.replace import replaced
+from zoo_core.report import LoadReport
 from zoo_core.specs import ComponentSpec, slots, validate
 
 FORMAT = 1
@@ -131,7 +132,7 @@ def load(folder: str | Path, **overrides: Any) -> Detector:
         if not overrides:
             raise
         raise CheckpointError(f"the weights depend on what was set otherwise ({', '.join(overrides)}): {error}") from error
-    model.recipe = config.recipe
+    model.recipe, model.report = config.recipe, LoadReport(loaded=list(model.state_dict()))
     return model.eval()
 
 

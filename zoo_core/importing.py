@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from zoo_core import remote
 from zoo_core.build import checked_names
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, ZooError
 from zoo_core.hub import CONFIG, steps
 from zoo_core.plugins import FOREIGN
 from zoo_core.registry import Entry, entries
-from zoo_core.specs import spec_class, validate
-from zoo_core.transfer import LoadReport, Source, carry, carry_over
+from zoo_core.report import LoadReport
+from zoo_core.specs import ComponentSpec, spec_class, validate
+from zoo_core.transfer import Source, carry, imported, saved
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,15 @@ class ImportRequest:
         cfg: the description of the network, for formats whose weights lie apart from it; it exists where it is given.
         recipe: the recipe that the weights are for; None to find it from the file.
         class_names: one per class, in the order of the labels; None for those of the file, or numbers.
+        like: the options of the detector that the weights will go into; None where there is none yet. For files that hold a
+            part of a detector, such as a backbone; the others describe their network themselves.
     """
 
     path: Path
     cfg: Path | None = None
     recipe: str | None = None
     class_names: tuple[str, ...] | None = None
+    like: ComponentSpec | None = None
 
 
 class Importer(ABC):
@@ -52,6 +58,9 @@ class Importer(ABC):
     def read(self, request: ImportRequest) -> Detector:
         """Return the detector of a file that `recognises` said yes to, with ``detector.recipe`` set where one is known.
 
+        ``detector.report`` says what the file has under other names (`LoadReport.remapped`), and what in it is not used
+        (`LoadReport.unexpected`). What the file has not (`LoadReport.missing`) is freshly initialised, and goes nowhere else.
+
         Raises:
             CheckpointError: a file that is truncated, malformed or of another layout; what was found is named.
             ZooError: a recipe or class names that do not fit the file.
@@ -64,14 +73,18 @@ def import_model(
     cfg: str | Path | None = None,
     recipe: str | None = None,
     class_names: Sequence[str] | None = None,
+    like: ComponentSpec | None = None,
 ) -> Detector:
     """Return the detector that is in a file of another project, in evaluation mode. Nothing in the file is run.
+
+    What became of its tensors is in ``detector.report``.
 
     Args:
         path: a file that an installed importer recognises.
         cfg: the description of the network, where the weights lie apart from it; by default the importer looks beside them.
         recipe: the recipe that the weights are for; by default it is found from the file.
         class_names: one per class, in the order of the labels; by default those of the file.
+        like: the options of the detector that the weights will go into, for files that hold a part of one and no more.
 
     Raises:
         CheckpointError: no such file; nothing recognises it; it is truncated, malformed or of a layout that is not read.
@@ -84,6 +97,7 @@ def import_model(
         None if cfg is None else _file(cfg),
         recipe,
         None if class_names is None else tuple(checked_names(class_names)),
+        like,
     )
     found = _recognised(request.path)
     failures = []
@@ -103,22 +117,42 @@ def load_weights(model: Detector, path: str | Path, class_map: Mapping[str, str]
 
     Args:
         model: changed in place, with any classes; what is not carried over stays as it is.
-        path: the folder of a saved detector, or a file that an installed importer recognises.
+        path: the folder of a saved detector, ``"org/name"`` or ``"org/name@revision"`` on the Hub, or a file that an
+            installed importer recognises.
         class_map: classes of the file under other names in `model`. Equal names need no entry. Where the file or the model
             has no names, all classes are carried over if they are as many, and else none.
 
     Raises:
         CheckpointError: nothing fits, or the file is not sound; then `model` may have been changed in part.
+        HubError: no such repository or revision, no right to it, no network and nothing in the cache.
         InputError: a map of classes that are not there, or of two to one.
+
+    Example:
+        >>> report = zoo.load_weights(model, "faster_rcnn_r101_fpn_1x_coco.pth", {"car": "Car", "person": "Pedestrian"})
+        >>> print(report)
     """
     if not isinstance(model, Detector):
         raise InputError(f"load_weights takes a detector, not a {type(model).__name__}")
-    if not isinstance(path, str | Path) or not Path(path).expanduser().is_file():
-        return carry_over(model, path, class_map)
-    found = import_model(path)
-    tensors = found.state_dict()
-    source = Source(_file(path), found.class_names, found.class_rows(), tensors.keys(), tensors.__getitem__)
-    return carry(model, source, class_map or {})
+    with source_of(path, model.spec) as source:
+        return carry(model, source, class_map or {})
+
+
+@contextmanager
+def source_of(path: str | Path, like: ComponentSpec) -> Iterator[Source]:
+    """Open weights for a block, wherever they are: a saved detector, one on the Hub, or a file of another project."""
+    if isinstance(path, str | Path) and is_file(path):
+        yield imported(import_model(path, like=like), _file(path))
+    else:
+        with saved(remote.located(path)) as source:
+            yield source
+
+
+def is_file(path: str | Path) -> bool:
+    """Say whether there is such a file; what is no path at all is none."""
+    try:
+        return Path(path).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def _file(path: str | Path) -> Path:

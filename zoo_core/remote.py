@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_core import card, hub
 from zoo_core.access import BUSY, TIMEOUT, Access, asked, named, told, unreachable
+from zoo_core.contributions import NAME_ON_HUB
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, HubError, InputError
 
@@ -23,8 +24,6 @@ log = logging.getLogger(__name__)
 
 FILES = (hub.CONFIG, hub.WEIGHTS, card.CARD)
 """All that is ever taken from a repository."""
-NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*?)(?:@([^@]+))?", re.ASCII)
-"""``org/name`` or ``org/name@revision``."""
 SHA = re.compile(r"[0-9a-f]{40}")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -63,7 +62,7 @@ def load(
 
 def located(name: str | Path, revision: str | None = None, access: Access | None = None) -> Path:
     """Return the folder of a model: one on this machine goes before one of that name on the Hub, which is downloaded."""
-    found = NAME.fullmatch(str(name))
+    found = NAME_ON_HUB.fullmatch(str(name))
     try:
         folder = hub.locate(name)
     except CheckpointError:

@@ -5,9 +5,10 @@ Rows that belong to a class (`DenseHead.class_rows`) follow the name of the clas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,54 +20,8 @@ from zoo_core.build import build, numbered, plain
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, nearest
 from zoo_core.interfaces import BACKGROUND, SHARED
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of each tensor of a file and of a model.
-
-    Attributes:
-        loaded: names of the tensors taken as they are.
-        remapped: by name, those taken in part or in another order, and by what rule.
-        reinitialised: by name, those that are in both but do not fit, and why; they are as the model was built.
-        missing: names that only the model has; they are as the model was built.
-        unexpected: names that only the file has; they are not used.
-        classes: for each class of the model, that of the file whose rows it has; None for a new one.
-        alike: for a new class, one of the file that differs from it but for case, spaces, "_" and "-", and was not mapped.
-    """
-
-    loaded: list[str] = field(default_factory=list)
-    remapped: dict[str, str] = field(default_factory=dict)
-    reinitialised: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    classes: dict[str, str | None] = field(default_factory=dict)
-    alike: dict[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all of it, ready for ``json.dumps``."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        """Return it as a few lines: counts, and the first names of what was not taken."""
-        lines = [f"{len(self.loaded)} tensors taken as they are, {len(self.remapped)} class by class"]
-        if self.remapped:
-            pairs = [f"{new} from {old}" for new, old in self.classes.items() if old is not None]
-            fresh = [new for new, old in self.classes.items() if old is None]
-            lines += [f"classes: {_some(pairs)}"] if pairs else []
-            lines += [f"new classes, freshly initialised: {_some(fresh)}"] if fresh else []
-            pairs = [f"{old}={new}" for new, old in self.alike.items()]
-            lines += [f"the file has classes of almost these names; to go on from them, map {','.join(pairs)}"] if pairs else []
-        if self.reinitialised:
-            told = [f"{name} ({why})" for name, why in self.reinitialised.items()]
-            lines.append(f"freshly initialised, for they do not fit: {_some(told)}")
-        lines += [f"freshly initialised, for the file has them not: {_some(self.missing)}"] if self.missing else []
-        lines += [f"in the file and not used: {_some(self.unexpected)}"] if self.unexpected else []
-        return "\n".join(lines)
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+from zoo_core.report import LoadReport
+from zoo_core.specs import ComponentSpec
 
 
 def carry_over(model: Detector, folder: str | Path, class_map: Mapping[str, str] | None = None) -> LoadReport:
@@ -81,13 +36,7 @@ def carry_over(model: Detector, folder: str | Path, class_map: Mapping[str, str]
         CheckpointError: nothing fits, or the folder holds no sound model; then `model` may have been changed in part.
         InputError: a map of classes that are not there, or of two to one.
     """
-    folder = hub.locate(folder)
-    config = hub.read_config(folder)
-    with torch.device("meta"):  # its shape alone is looked at
-        saved = build(hub.spec_of(config, folder), config.class_names)
-    path = folder / hub.WEIGHTS
-    with hub.opened(path) as file:
-        source = Source(path, config.class_names, saved.class_rows(), set(file.keys()), file.get_tensor)
+    with saved(folder) as source:
         return carry(model, source, class_map or {})
 
 
@@ -97,54 +46,115 @@ class Source:
 
     Attributes:
         path: where they are from.
+        spec: of that detector.
         class_names: of its classes.
         class_rows: see `Detector.class_rows`.
         names: of its tensors.
         tensor: from a name to the tensor.
+        remapped: by name, those that have another name or order in the file, and by what rule; see `LoadReport`.
+        unexpected: what else is in the file.
     """
 
     path: Path
+    spec: ComponentSpec
     class_names: Sequence[str]
     class_rows: Mapping[str, Tensor]
     names: AbstractSet[str]
     tensor: Callable[[str], Tensor]
+    remapped: Mapping[str, str] = field(default_factory=dict)
+    unexpected: Sequence[str] = ()
+
+
+@contextmanager
+def saved(folder: str | Path) -> Iterator[Source]:
+    """Open the weights of a saved detector for a block; see `carry_over`."""
+    folder = hub.locate(folder)
+    config = hub.read_config(folder)
+    with torch.device("meta"):  # its shape alone is looked at
+        shape = build(hub.spec_of(config, folder), config.class_names)
+    path = folder / hub.WEIGHTS
+    with hub.opened(path) as file:
+        yield Source(path, shape.spec, shape.class_names, shape.class_rows(), set(file.keys()), file.get_tensor)
+
+
+def imported(found: Detector, path: Path) -> Source:
+    """Return the weights of a detector that an importer made: what its report says was in the file."""
+    report, tensors = found.report, found.state_dict()
+    fresh = set() if report is None else {*report.missing, *report.reinitialised}
+    return Source(
+        path,
+        found.spec,
+        found.class_names,
+        found.class_rows(),
+        tensors.keys() - fresh,
+        tensors.__getitem__,
+        {} if report is None else report.remapped,
+        () if report is None else report.unexpected,
+    )
 
 
 def carry(model: Detector, source: Source, class_map: Mapping[str, str]) -> LoadReport:
     """Copy into `model` what of a source fits it, and return what became of each tensor. See `carry_over`."""
     pairs = paired(source.class_names, model.class_names, class_map)
-    report = LoadReport(classes={name: None if k is None else source.class_names[k] for name, k in pairs.items()})
-    there = {plain(name): name for name in source.class_names}
-    report.alike.update({name: there[plain(name)] for name, k in pairs.items() if k is None and plain(name) in there})
     theirs, ours = source.class_rows, model.class_rows()
-    by_class: dict[int, int | None] = {model.class_names.index(name): old for name, old in pairs.items()}
     own = model.state_dict()
+    report = LoadReport(settings=differing(source.spec, model.spec))
+    if any(name in source.names for name in ours):
+        report.classes.update({name: None if k is None else source.class_names[k] for name, k in pairs.items()})
+        there = {plain(name): name for name in source.class_names}
+        report.alike.update({name: there[plain(name)] for name, k in pairs.items() if k is None and plain(name) in there})
     report.missing.extend(name for name in own if name not in source.names)
-    report.unexpected.extend(sorted(source.names - own.keys()))
+    report.unexpected.extend([*sorted(source.names - own.keys()), *source.unexpected])
+    by_class: dict[int, int | None] = {model.class_names.index(name): old for name, old in pairs.items()}
     for name, tensor in own.items():
-        if name not in source.names:
-            continue
-        given = hub.sound(source.tensor(name), tensor, name, source.path)
-        rows = _row_sources(theirs.get(name), ours.get(name), by_class)
-        if rows is None and given.shape == tensor.shape:
-            tensor.copy_(given)
-            report.loaded.append(name)
-        elif rows is not None and given.shape[1:] == tensor.shape[1:]:
-            if len(given) != len(theirs[name]):
-                due = f"{len(theirs[name])} rows of its classes, found {len(given)}"
-                raise CheckpointError(f"{source.path} does not fit its {hub.CONFIG}: {name} is due {due}")
-            taken = rows >= 0
-            if taken.any():
-                tensor[taken.to(tensor.device)] = given[rows[taken]].to(tensor)
-                report.remapped[name] = f"{int(taken.sum())} of {len(rows)} rows, by the names of the classes"
-            else:
-                report.reinitialised[name] = "no class of the file is one of this model"
-        else:
-            report.reinitialised[name] = f"{tuple(given.shape)} in the file, {tuple(tensor.shape)} here"
-    if not any(own[name].ndim for name in report.loaded):  # every batch norm has a count, which fits any other
-        report.loaded.clear()
-        raise CheckpointError(f"not one tensor of {source.path} fits this model: it is of another network\n{report}")
+        if name in source.names:
+            rows = _row_sources(theirs.get(name), ours.get(name), by_class)
+            _take(tensor, hub.sound(source.tensor(name), tensor, name, source.path), name, rows, source, report)
+    if not any(own[name].ndim for name in [*report.loaded, *report.remapped]):
+        told = LoadReport(missing=report.missing, unexpected=report.unexpected, reinitialised=report.reinitialised)
+        raise CheckpointError(f"not one tensor of {source.path} fits this model: it is of another network\n{told}")
+    model.report = report
     return report
+
+
+def _take(own: Tensor, given: Tensor, name: str, rows: Tensor | None, source: Source, report: LoadReport) -> None:
+    """Copy a tensor, or the rows of it that `rows` gives for each of ours, and note what was done."""
+    rule = source.remapped.get(name)
+    if rows is None and given.shape == own.shape:
+        own.copy_(given)
+        if rule is None:
+            report.loaded.append(name)
+        else:
+            report.remapped[name] = rule
+    elif rows is None or given.shape[1:] != own.shape[1:]:
+        report.reinitialised[name] = f"{tuple(given.shape)} in the file, {tuple(own.shape)} here"
+    elif len(given) != len(source.class_rows[name]):
+        due = f"{len(source.class_rows[name])} rows of its classes, found {len(given)}"
+        raise CheckpointError(f"{source.path} does not fit its {hub.CONFIG}: {name} is due {due}")
+    elif not (taken := rows >= 0).any():
+        report.reinitialised[name] = "no class of the file is one of this model"
+    else:
+        own[taken.to(own.device)] = given[rows[taken]].to(own)
+        by_name = f"{int(taken.sum())} of {len(rows)} rows by class name"
+        report.remapped[name] = by_name if rule is None else f"{rule}, {by_name}"
+
+
+def differing(theirs: ComponentSpec, ours: ComponentSpec) -> dict[str, str]:
+    """Return how options differ, by their names; the number of classes left aside."""
+    there, here = (dict(_leaves(spec.model_dump(mode="json"))) for spec in (theirs, ours))
+    return {
+        name: f"{there.get(name)} in the file, {here.get(name)} here"
+        for name in dict.fromkeys([*here, *there])
+        if name != "num_classes" and there.get(name) != here.get(name)
+    }
+
+
+def _leaves(options: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def paired(there: Sequence[str], here: Sequence[str], class_map: Mapping[str, str]) -> dict[str, int | None]:

@@ -14,7 +14,10 @@ FAMILY = Family("backbone", "all", "a:Spec", "a:Target", "a:offers", "a:names")
 RECIPE = Recipe("detector", "mine", "a:recipe")
 
 
-@pytest.mark.parametrize("contribution", [PART, FAMILY, RECIPE, replace(RECIPE, training="a:training")])
+@pytest.mark.parametrize(
+    "contribution",
+    [PART, FAMILY, RECIPE, replace(RECIPE, training="a:training"), replace(RECIPE, weights={"coco": "org/name@v1.0"})],
+)
 def test_what_is_well_formed_passes_unchanged(contribution: Any) -> None:
     assert check(contribution) is contribution
     with pytest.raises(FrozenInstanceError):
@@ -30,6 +33,9 @@ def test_every_kind_but_that_of_recipes_takes_components(kind: str) -> None:
     ("contribution", "message"),
     [
         (replace(RECIPE, training="a.training"), "training='a.training' is not of the form 'package.module:attribute'"),
+        (replace(RECIPE, weights="org/name"), "weights='org/name' must be a dict from tags to 'org/name@revision'"),  # type: ignore[arg-type]
+        (replace(RECIPE, weights={"a b": "org/name"}), "a tag is one word, such as 'coco', not 'a b'"),
+        (replace(RECIPE, weights={"coco": "../name"}), "'coco' is '../name', which is not of the form 'org/name@revision'"),
         (5, "zoo_contributions() yielded 5; expected a Component, Family or Recipe"),
         (("neck", "mine"), "expected a Component, Family or Recipe"),
         (replace(PART, kind="nekc"), "'mine' has kind 'nekc'; the kinds are detector, assembly, "),

@@ -66,7 +66,7 @@ def test_rows_follow_the_names_of_the_classes(recipe: str, saved: Path) -> None:
 def test_names_that_are_almost_the_same_are_told(saved: Path, recipe: str) -> None:
     report = carry_over(model_of(recipe, ("Car", "cyclist", "Van"), 2), saved)
     assert report.alike == {"Car": "car", "cyclist": "Cyclist"}
-    assert "to go on from them, map car=Car,Cyclist=cyclist" in str(report)
+    assert "almost the same names: map car=Car,Cyclist=cyclist" in str(report)
     assert carry_over(model_of(recipe, ("Car", "Van"), 2), saved, {"car": "Car"}).alike == {}
 
 
@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_told(saved: Path, recipe: str) -> None:
     report = carry_over(model, saved)
     assert report.reinitialised["backbone.fine.weight"] == "(4, 3, 8, 8) in the file, (6, 3, 8, 8) here"
     assert not set(report.reinitialised) & set(report.loaded)
-    assert "freshly initialised, for they do not fit: backbone.fine.weight ((4, 3, 8, 8) in the file" in str(report)
+    assert "backbone.fine.weight: (4, 3, 8, 8) in the file" in str(report)
     json.dumps(report.to_json())
 
 
@@ -117,7 +117,7 @@ def test_the_counts_of_batch_norms_fit_any_network(saved: Path, recipe: str) -> 
     model = model_of(recipe, COCO, 2)
     model.register_buffer("count", torch.tensor(0))
     save_file({"count": torch.tensor(5)}, saved / hub.WEIGHTS)
-    with pytest.raises(CheckpointError, match="it is of another network\n0 tensors taken as they are"):
+    with pytest.raises(CheckpointError, match="it is of another network\nmissing "):
         carry_over(model, saved)
 
 
@@ -213,7 +213,7 @@ def test_the_background_comes_with_a_class_and_not_alone(
     report, there = carry_over(model, saved), load_file(saved / hub.WEIGHTS)
     for name in model.class_rows():
         if "dog" in names:
-            assert report.remapped[name] == "6 of 7 rows, by the names of the classes"
+            assert report.remapped[name] == "6 of 7 rows by class name"
             assert torch.equal(model.state_dict()[name][1:], there[name][[2, 4, 5, 6, 7, 8]])
         else:
             assert report.reinitialised[name] == "no class of the file is one of this model"

@@ -14,6 +14,7 @@ from zoo_core.detectors.specs import DetectorSpec
 from zoo_core.errors import InputError
 from zoo_core.images import ImageSource, as_image
 from zoo_core.interfaces import Backbone, Neck, Preprocess
+from zoo_core.report import LoadReport
 from zoo_core.types import Detections, Features, ImageBatch, Losses, Targets
 
 
@@ -37,6 +38,7 @@ class Detector(nn.Module, ABC):
         spec: the complete options that it was built from.
         class_names: one name per class; they travel with the model.
         recipe: the name of the recipe, or "".
+        report: what became of the weights that were last loaded into it; None for a new one.
     """
 
     preprocess: Preprocess
@@ -48,6 +50,7 @@ class Detector(nn.Module, ABC):
         self.spec = spec
         self.class_names = tuple(class_names)
         self.recipe = ""
+        self.report: LoadReport | None = None
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,78 @@
+"""What became of each tensor when weights were loaded: nothing is left untold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+WIDTH = 80
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of each tensor of a file and of a model.
+
+    Attributes:
+        loaded: names of the tensors taken as they are.
+        remapped: by name, those taken from one of another name, in part or in another order, and by what rule.
+        reinitialised: by name, those that are in both but do not fit, and why; they are as the model was built.
+        missing: names that only the model has; they are as the model was built.
+        unexpected: names that only the file has; they are not used.
+        classes: for each class of the model, that of the file whose rows it has; None for a new one. Empty where no
+            tensor depends on the classes, or none of these was in the file.
+        alike: for a new class, one of the file that differs from it but for case, spaces, "_" and "-", and was not mapped.
+        settings: by name, options that are others in the file than in the model, and how: weights may depend on them.
+    """
+
+    loaded: list[str] = field(default_factory=list)
+    remapped: dict[str, str] = field(default_factory=dict)
+    reinitialised: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    classes: dict[str, str | None] = field(default_factory=dict)
+    alike: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it, ready for ``json.dumps``."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """Return it as a table of at most 80 columns: how many tensors met each fate, and the first of them."""
+        old = [name for name in self.classes.values() if name is not None]
+        fates: list[tuple[str, int, list[str]]] = [
+            ("loaded", len(self.loaded), ["as they are"]),
+            ("remapped", len(self.remapped), _told(self.remapped)),
+            ("reinitialised", len(self.reinitialised), _told(self.reinitialised)),
+            ("missing", len(self.missing), self.missing),
+            ("unexpected", len(self.unexpected), self.unexpected),
+            ("classes", len(old), self._continued()),
+            ("settings", len(self.settings), _told(self.settings)),
+        ]
+        digits = max(len(str(count)) for _, count, _ in fates)
+        told = [(f"{fate:<13}  {n:>{digits}}  ", texts) for fate, n, texts in fates if texts and (n or fate == "classes")]
+        lines = [start + _first(texts, WIDTH - len(start)) for start, texts in told]
+        pairs = ",".join(f"{old}={new}" for new, old in self.alike.items())
+        hint = [f"almost the same names: map {pairs} to go on from those classes"] if pairs else []
+        return "\n".join([*lines, *hint]) or "nothing was loaded"
+
+    def _continued(self) -> list[str]:
+        new = [name for name, old in self.classes.items() if old is None]
+        old = [name if name == old else f"{name} from {old}" for name, old in self.classes.items() if old is not None]
+        return ([f"new: {', '.join(new)}"] if new else []) + old
+
+
+def _told(reasons: Mapping[str, str]) -> list[str]:
+    return [f"{name}: {why}" for name, why in reasons.items()]
+
+
+def _first(texts: Sequence[str], width: int) -> str:
+    """Return the first texts, as many as fit a width, and how many more there are."""
+    for shown in range(len(texts), 0, -1):
+        more = f" … and {len(texts) - shown} more" if shown < len(texts) else ""
+        line = "; ".join(texts[:shown]) + more
+        if len(line) <= width:
+            return line
+    more = f" … and {len(texts) - 1} more" if len(texts) > 1 else ""
+    return texts[0][: width - len(more) - 1] + "…" + more.removeprefix(" …")
