@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from zoo_core.importing import Importer, ImportRequest
 from zoo_core.pickles.checkpoint import PICKLE, ZIP, read_checkpoint
 from zoo_core.pickles.records import Record
 from zoo_core.recipes import resolve
+from zoo_core.report import LoadReport
 from zoo_yolo.importer_specs import YoloV5ImporterSpec
 
 PACKAGES = ("models.", "utils.", "yolov5.", "ultralytics.", "torch.nn.", "pathlib.")
@@ -59,18 +60,31 @@ MOST_PARTS = 10_000
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What a checkpoint holds, as it is found.
+
+    Attributes:
+        tensors: by their names here.
+        rules: by the same names, where each is from.
+        modules: records by their paths there, such as "24.m.0".
+    """
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    rules: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, Record] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Network:
     """The network of a checkpoint.
 
     Attributes:
-        tensors: by their names here.
-        modules: records by their paths there, such as "24.m.0".
+        parts: its tensors and modules.
         anchors: of each map, (width, height) in pixels.
         num_classes: how many classes the head tells apart.
     """
 
-    tensors: dict[str, Tensor]
-    modules: dict[str, Record]
+    parts: Parts
     anchors: tuple[tuple[tuple[float, float], ...], ...]
     num_classes: int
 
@@ -103,8 +117,8 @@ class YoloV5Importer(Importer):
             detector = build(resolve(recipe, _options(network)), names)
         except (CheckpointError, InputError) as error:
             raise type(error)(f"{request.path}: {error}") from error
-        fill(detector, network.tensors, recipe, request.path)
-        detector.recipe = recipe
+        fill(detector, network.parts.tensors, recipe, request.path)
+        detector.recipe, detector.report = recipe, LoadReport(remapped=network.parts.rules)
         return detector
 
 
@@ -134,34 +148,34 @@ def read_network(model: Record) -> Network:
                 f"layer {number} is {_article(found)}{hint} where YOLOv5 n, s, m, l and x of releases 6.0 to 7.0 "
                 f"have {_article(due)}; models of other layouts are not read"
             )
-    found_modules: dict[str, Record] = {}
-    tensors: dict[str, Tensor] = {}
+    parts = Parts()
     for index, place in PLACES.items():
-        _collect(layers[str(index)], str(index), place, found_modules, tensors)
+        _collect(layers[str(index)], str(index), place, parts)
     for index, sources in SOURCES.items():
         taken = layers[str(index)].get("f", sources)
         if type(taken) is not list or any(type(number) is not int for number in taken) or taken != sources:
             raise CheckpointError(f"layer {index} takes other layers than {sources}; it is no published model")
-    anchors, num_classes = _head(layers["24"], tensors)
-    return Network(tensors, found_modules, anchors, num_classes)
+    anchors, num_classes = _head(layers["24"], parts)
+    return Network(parts, anchors, num_classes)
 
 
-def _collect(module: Record, path: str, place: str, modules: dict[str, Record], tensors: dict[str, Tensor]) -> None:
+def _collect(module: Record, path: str, place: str, found: Parts) -> None:
     """Add a module's tensors, and those of its parts, under their names here."""
-    modules[path] = module
-    if len(modules) > MOST_PARTS or path.count(".") > 8:
+    found.modules[path] = module
+    if len(found.modules) > MOST_PARTS or path.count(".") > 8:
         raise CheckpointError("its modules hold each other without end")
     for attribute in ("_parameters", "_buffers"):
         held = module.get(attribute)
         for name, tensor in (held if isinstance(held, dict) else {}).items():
             if isinstance(tensor, Tensor):
-                tensors[f"{place}.{name}"] = tensor
-    parts = PARTS.get(_kind(module), {})
+                found.tensors[f"{place}.{name}"] = tensor
+                found.rules[f"{place}.{name}"] = f"from model.{path}.{name}"
+    names = PARTS.get(_kind(module), {})
     for name, part in _children(module).items():
-        _collect(part, f"{path}.{name}", f"{place}.{parts.get(name, name)}", modules, tensors)
+        _collect(part, f"{path}.{name}", f"{place}.{names.get(name, name)}", found)
 
 
-def _head(detect: Record, tensors: dict[str, Tensor]) -> tuple[tuple[tuple[tuple[float, float], ...], ...], int]:
+def _head(detect: Record, found: Parts) -> tuple[tuple[tuple[tuple[float, float], ...], ...], int]:
     """Add the tensors of the head; return its anchors in pixels (the file has them in cells) and the number of classes."""
     buffers = detect.get("_buffers")
     anchors = buffers.get("anchors") if isinstance(buffers, dict) else None
@@ -171,10 +185,9 @@ def _head(detect: Record, tensors: dict[str, Tensor]) -> tuple[tuple[tuple[tuple
         raise CheckpointError(
             "its head has no anchors for three maps: it is not that of YOLOv5 n, s, m, l and x (nor is yolov5nu)"
         )
-    modules: dict[str, Record] = {}
-    for stride, layer in zip(STRIDES, maps, strict=True):
-        _collect(layer, f"24.m.{stride}", f"head.predict.{stride}", modules, tensors)
-    weight = tensors.get("head.predict.8.weight")
+    for number, (stride, layer) in enumerate(zip(STRIDES, maps, strict=True)):
+        _collect(layer, f"24.m.{number}", f"head.predict.{stride}", found)
+    weight = found.tensors.get("head.predict.8.weight")
     channels = len(weight) if weight is not None and weight.ndim else 0
     count = anchors.shape[1]
     classes, rest = divmod(channels, count) if count else (0, 1)
@@ -188,9 +201,11 @@ def _head(detect: Record, tensors: dict[str, Tensor]) -> tuple[tuple[tuple[tuple
 
 def _recipe(network: Network) -> str:
     """Return the recipe whose shapes the network has."""
-    stem = network.tensors.get("backbone.stem.conv.weight")
+    stem = network.parts.tensors.get("backbone.stem.conv.weight")
     channels = len(stem) if stem is not None and stem.ndim else 0
-    blocks = sum(1 for name in _children(network.modules["2.m"]) if name.isdecimal()) if "2.m" in network.modules else 0
+    blocks = (
+        sum(1 for name in _children(network.parts.modules["2.m"]) if name.isdecimal()) if "2.m" in network.parts.modules else 0
+    )
     if (channels, blocks) not in RECIPES:
         raise CheckpointError(
             f"its stem has {channels} channels and its first stage {blocks} blocks, which is none of YOLOv5 n, s, m, l and x"
@@ -200,12 +215,12 @@ def _recipe(network: Network) -> str:
 
 def _options(network: Network) -> dict[str, Any]:
     """Return what differs from file to file: classes, anchors, activation, and what batch norm adds to the variance."""
-    activations = {_kind(module) for path, module in network.modules.items() if path.endswith(".act")}
+    activations = {_kind(module) for path, module in network.parts.modules.items() if path.endswith(".act")}
     if len(activations) != 1 or not activations <= ACTIVATIONS.keys():
         raise CheckpointError(
             f"its activations are {', '.join(sorted(activations)) or 'none'}; one of {', '.join(ACTIVATIONS)} is read"
         )
-    values = [module.get("eps") for path, module in network.modules.items() if path.endswith(".bn")]
+    values = [module.get("eps") for path, module in network.parts.modules.items() if path.endswith(".bn")]
     added = {eps for eps in values if type(eps) is float and eps > 0}
     if len(added) != 1 or not all(type(eps) is float for eps in values):
         raise CheckpointError("its batch norms are missing (fused with the convolutions?), or differ in 'eps'")

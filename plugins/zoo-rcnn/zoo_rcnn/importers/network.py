@@ -17,7 +17,8 @@ from zoo_core.errors import CheckpointError, InputError
 from zoo_core.hub import misfit, sound
 from zoo_core.importing import ImportRequest
 from zoo_core.recipes import resolve
-from zoo_rcnn.importers.state_dict import Weights
+from zoo_core.report import LoadReport
+from zoo_rcnn.importers.state_dict import Renamed, Weights
 
 RECIPES = {
     ((2, 2, 2, 2), False): "faster_rcnn_r18_fpn",
@@ -28,13 +29,14 @@ RECIPES = {
 """By how many blocks the four stages have, and whether these have three convolutions."""
 BODY = "backbone.body"
 COUNT = "num_batches_tracked"
+NO_COUNT = "0, for the file counts no batches"
 
 
-def detector_of(weights: Weights, request: ImportRequest, options: Mapping[str, Any], names: Sequence[str] | None) -> Detector:
-    """Return the detector of tensors under our names.
+def detector_of(found: Renamed, request: ImportRequest, options: Mapping[str, Any], names: Sequence[str] | None) -> Detector:
+    """Return the detector of tensors under our names, with its report.
 
     Args:
-        weights: of a detector whose background is the last row.
+        found: of a detector whose background is the last row.
         request: its recipe, where there is one, says what the backbone is; without one the backbone is found from the shapes.
         options: how the other project runs such a network, as options of the recipe.
         names: of the classes, where the file has any.
@@ -42,6 +44,7 @@ def detector_of(weights: Weights, request: ImportRequest, options: Mapping[str, 
     Raises:
         CheckpointError: shapes that are those of no recipe.
     """
+    weights = found.tensors
     recipe = request.recipe or _recipe(weights)
     given = request.class_names or names
     if request.recipe:  # its backbone has options of its own
@@ -54,8 +57,9 @@ def detector_of(weights: Weights, request: ImportRequest, options: Mapping[str, 
         due = spec.num_classes
         raise CheckpointError(f"has names for {len(names)} classes and weights for {due}; give the names yourself (--names)")
     detector = build(spec, given)
-    _fill(detector, weights, recipe, request.path)
-    detector.recipe = recipe
+    counts = {name: NO_COUNT for name in detector.state_dict() if name.endswith(COUNT) and name not in weights}
+    _fill(detector, weights | dict.fromkeys(counts, torch.zeros((), dtype=torch.int64)), recipe, request.path)
+    detector.recipe, detector.report = recipe, LoadReport(remapped={**found.rules, **counts})
     return detector
 
 
@@ -115,11 +119,9 @@ def _shape(weights: Weights, name: str, ndim: int) -> tuple[int, ...]:
 
 
 def _fill(model: nn.Module, weights: Weights, recipe: str, path: Path) -> None:
-    """Copy the tensors into a model; names and shapes must be exactly the model's. Counts of batch norms may be missing."""
+    """Copy the tensors into a model; names and shapes must be exactly the model's."""
     own = model.state_dict()
-    counts = {name: torch.zeros((), dtype=torch.int64) for name in own if name.endswith(COUNT)}
-    tensors = counts | weights
-    if wrong := misfit({name: tuple(tensor.shape) for name, tensor in tensors.items()}, own):
+    if wrong := misfit({name: tuple(tensor.shape) for name, tensor in weights.items()}, own):
         raise CheckpointError(f"does not fit recipe '{recipe}': {wrong}")
     for name, tensor in own.items():
-        tensor.copy_(sound(tensors[name], tensor, name, path))
+        tensor.copy_(sound(weights[name], tensor, name, path))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,27 @@ Rules = Sequence[tuple[str, str]]
 """Pairs of a pattern that a whole name matches, and what it becomes; or why such a name is not read."""
 STRIDES = ("4", "8", "16", "32")
 """Of the maps of a ResNet, by their numbers."""
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """Tensors under our names.
+
+    Attributes:
+        tensors: by our name.
+        rules: by our name, where a tensor is from, and what was done to it.
+    """
+
+    tensors: Weights
+    rules: dict[str, str]
+
+    def changed(self, name: str, change: Callable[[Tensor], Tensor], rule: str) -> Renamed:
+        """Return the same with one tensor changed, and `rule` to say how; as it is where there is no such tensor."""
+        tensor = self.tensors.get(name)
+        if tensor is None:
+            return self
+        told = ", ".join(filter(None, [self.rules.get(name), rule]))
+        return Renamed(self.tensors | {name: change(tensor)}, self.rules | {name: told})
 
 
 def is_pth(path: Path) -> bool:
@@ -43,29 +65,31 @@ def state_dict_of(content: Any, names: Sequence[str]) -> Weights:
     return {key.removeprefix("module.") if wrapped else key: value for key, value in held.items()}
 
 
-def renamed(weights: Weights, rules: Rules, refused: Rules, makers: str) -> Weights:
+def renamed(weights: Weights, rules: Rules, refused: Rules, makers: str) -> Renamed:
     """Return the tensors under our names: the first rule counts. In a replacement ``{1}`` is the stride of map number 1.
 
     Raises:
         CheckpointError: a name that no rule is for; of `refused` it says why, else that it is none of `makers`.
     """
-    found: Weights = {}
-    strange = []
-    for name, tensor in weights.items():
-        new = next((_replaced(match, words) for pattern, words in rules if (match := re.fullmatch(pattern, name))), None)
-        if new is None:
-            strange.append(name)
-        else:
-            found[new] = tensor
+    names = {name: _renamed(name, rules) for name in weights}
+    strange = [name for name, new in names.items() if new is None]
     for pattern, why in refused:
         if hit := next((name for name in strange if re.fullmatch(pattern, name)), None):
             raise CheckpointError(f"holds {hit[:100]}: {why}")
     if strange:
-        names = ", ".join(name[:100] for name in strange[:3])
+        shown = ", ".join(name[:100] for name in strange[:3])
         raise CheckpointError(
-            f"{len(strange)} of its {len(weights)} tensors are none of a Faster R-CNN with ResNet and FPN of {makers}: {names}"
+            f"{len(strange)} of its {len(weights)} tensors are none of a Faster R-CNN with ResNet and FPN of {makers}: {shown}"
         )
-    return found
+    found = {new: name for name, new in names.items() if new is not None}
+    if double := [name for name, new in names.items() if new is not None and found[new] != name]:
+        raise CheckpointError(f"holds one tensor under two names, of which one is {double[0][:100]}")
+    return Renamed({new: weights[name] for new, name in found.items()}, {new: f"from {name}" for new, name in found.items()})
+
+
+def _renamed(name: str, rules: Rules) -> str | None:
+    """Return the name after the first rule whose pattern it matches."""
+    return next((_replaced(match, words) for pattern, words in rules if (match := re.fullmatch(pattern, name))), None)
 
 
 def _replaced(match: re.Match[str], words: str) -> str:

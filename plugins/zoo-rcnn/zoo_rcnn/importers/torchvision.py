@@ -11,7 +11,7 @@ from zoo_core.importing import Importer, ImportRequest
 from zoo_core.pickles.checkpoint import read_checkpoint
 from zoo_rcnn.importer_specs import TorchvisionImporterSpec
 from zoo_rcnn.importers.network import COUNT, check_path, detector_of
-from zoo_rcnn.importers.state_dict import Weights, is_pth, renamed, state_dict_of
+from zoo_rcnn.importers.state_dict import Renamed, is_pth, renamed, state_dict_of
 
 PACKAGES = ("torch.", "torchvision.", "numpy.", "argparse.", "pathlib.", "builtins.")
 """Where the classes of what lies beside the weights come from; their objects become records."""
@@ -91,33 +91,31 @@ class TorchvisionImporter(Importer):
         check_path(request)
         content = read_checkpoint(request.path, lambda name: name.startswith(PACKAGES))
         try:
-            weights = renamed(state_dict_of(content, PLACES), RULES, REFUSED, "torchvision")
-            trained = any(name.endswith(COUNT) for name in weights)  # batch norms, not frozen ones
-            weights = background_last(weights)
+            found = background_last(renamed(state_dict_of(content, PLACES), RULES, REFUSED, "torchvision"))
+            trained = any(name.endswith(COUNT) for name in found.tensors)  # batch norms, not frozen ones
             if PUBLISHED in request.path.name and not trained:
-                weights = without_eps(weights)
-            names = _coco_names() if len(weights.get("roi_head.classes.bias", ())) == COCO + 1 else None
+                found = without_eps(found)
+            names = _coco_names() if len(found.tensors.get("roi_head.classes.bias", ())) == COCO + 1 else None
             backbone = {"backbone": {"frozen_stages": 0, "frozen_norm": False}} if trained else {}
-            return detector_of(weights, request, OPTIONS | backbone, names)
+            return detector_of(found, request, OPTIONS | backbone, names)
         except (CheckpointError, InputError) as error:
             raise type(error)(f"{request.path}: {error}") from error
 
 
-def background_last(weights: Weights) -> Weights:
+def background_last(found: Renamed) -> Renamed:
     """Return the weights with the background's scores behind those of the classes, and without its boxes, which are unused."""
-    found = dict(weights)
     for leaf in ("weight", "bias"):
         scores, deltas = f"roi_head.classes.{leaf}", f"roi_head.deltas.{leaf}"
-        if scores in found and found[scores].ndim:
-            found[scores] = found[scores].roll(-1, 0)
-        if deltas in found and found[deltas].ndim:
-            found[deltas] = found[deltas][4:]
+        found = found.changed(scores, lambda rows: rows.roll(-1, 0) if rows.ndim else rows, "the background's row put last")
+        found = found.changed(deltas, lambda rows: rows[4:] if rows.ndim else rows, "without the background's 4 rows")
     return found
 
 
-def without_eps(weights: Weights) -> Weights:
+def without_eps(found: Renamed) -> Renamed:
     """Return the weights with variances that are as they should be once our batch norms have added to them."""
-    return {name: tensor - NORM_EPS if name.endswith("running_var") else tensor for name, tensor in weights.items()}
+    for name in [name for name in found.tensors if name.endswith("running_var")]:
+        found = found.changed(name, lambda variance: variance - NORM_EPS, f"less {NORM_EPS}, which ours adds")
+    return found
 
 
 def _coco_names() -> tuple[str, ...]:

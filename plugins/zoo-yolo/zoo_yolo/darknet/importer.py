@@ -13,6 +13,7 @@ from zoo_core.detectors.detector import Detector
 from zoo_core.detectors.specs import OneStageSpec
 from zoo_core.errors import CheckpointError, DataError
 from zoo_core.importing import Importer, ImportRequest
+from zoo_core.report import LoadReport
 from zoo_core.specs import validate
 from zoo_yolo.darknet.network import Network, read_network
 from zoo_yolo.darknet.order import units
@@ -59,6 +60,7 @@ class DarknetImporter(Importer):
         check_size(request.path, network.values, network.path.name)  # before memory is taken
         detector = build(detector_spec(network), _names(request, network.yolos[0].classes))
         read(request.path, detector, network.path.name)
+        detector.report = LoadReport(loaded=list(detector.state_dict()))  # the file names none: they follow in order
         return detector
 
     def _into_recipe(self, request: ImportRequest, recipe: str) -> Detector:
@@ -74,6 +76,7 @@ class DarknetImporter(Importer):
             classes = _classes_of(request.path, recipe)
         detector = create(recipe, num_classes=classes, class_names=_names(request, classes), **options)
         read(request.path, detector, f"recipe '{recipe}' with {classes} classes")
+        detector.report = LoadReport(loaded=list(detector.state_dict()))
         return detector
 
 

@@ -162,7 +162,13 @@ def test_weights_for_a_model_of_other_classes(tmp_path: Path, weights: dict[str,
     model = build(resolve("faster_rcnn_r18_fpn", random_detector(classes=2).spec.model_dump()), ("Hound", "cat"))
     report = load_weights(model, file, {"dog": "Hound"})
     assert report.classes == {"Hound": "dog", "cat": "cat"}
-    assert sorted(report.remapped) == sorted(HEADS)
+    assert sorted(report.remapped) == sorted(model.state_dict())
+    assert report.remapped["backbone.body.bn1.weight"] == "from backbone.bn1.weight"
+    rows = {"classes": "3 of 3 rows by class name", "deltas": "8 of 8 rows by class name"}
+    theirs = {"classes": "fc_cls", "deltas": "fc_reg"}
+    for name in HEADS:
+        _, part, leaf = name.split(".")
+        assert report.remapped[name] == f"from roi_head.bbox_head.{theirs[part]}.{leaf}, {rows[part]}"
     assert [report.reinitialised, report.missing, report.unexpected] == [{}, [], []]
     scores = weights["roi_head.bbox_head.fc_cls.bias"]
     assert torch.equal(model.state_dict()["roi_head.classes.bias"], scores[[1, 0, 3]])
@@ -185,14 +191,15 @@ def test_the_case_of_the_notes(tmp_path: Path, shared: Path) -> None:
 
     whole = build(resolve("faster_rcnn_r101_fpn", {"num_classes": 80}))
     report = load_weights(whole, file)
-    assert sorted(report.loaded) == sorted(whole.state_dict())
-    assert [report.remapped, report.reinitialised, report.missing, report.unexpected] == [{}, {}, [], []]
+    assert sorted(report.remapped) == sorted(whole.state_dict())
+    assert report.remapped["neck.lateral.4.bias"] == "from neck.lateral_convs.0.conv.bias"
+    assert [report.loaded, report.reinitialised, report.missing, report.unexpected] == [[], {}, [], []]
     assert torch.equal(whole.state_dict()["backbone.body.layer3.22.conv2.weight"], given["backbone.layer3.22.conv2.weight"])
 
     few = build(resolve("faster_rcnn_r101_fpn", {"num_classes": 3}), ("Car", "Pedestrian", "Cyclist"))
     before = {name: few.state_dict()[name].clone() for name in HEADS}
     report = load_weights(few, file)
     assert report.reinitialised == dict.fromkeys(HEADS, "no class of the file is one of this model")
-    assert [report.remapped, report.missing, report.unexpected] == [{}, [], []]
-    assert len(report.loaded) == len(few.state_dict()) - 4
+    assert [report.loaded, report.missing, report.unexpected] == [[], [], []]
+    assert len(report.remapped) == len(few.state_dict()) - 4
     assert all(torch.equal(few.state_dict()[name], tensor) for name, tensor in before.items())

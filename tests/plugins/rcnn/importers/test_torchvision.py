@@ -145,7 +145,10 @@ def test_rows_of_classes_and_of_the_background(tmp_path: Path) -> None:
     state = theirs().state_dict()
     model = build(import_model(_saved(tmp_path, state)).spec, ("x", "y", "z"))
     report = load_weights(model, tmp_path / "x.pth")
-    assert sorted(report.loaded) == sorted(model.state_dict())
+    assert sorted(report.remapped) == sorted(model.state_dict())
+    theirs_are, rule = "from roi_heads.box_predictor.cls_score.weight", "the background's row put last"
+    assert report.remapped["roi_head.classes.weight"] == f"{theirs_are}, {rule}"
+    assert report.remapped["backbone.body.bn1.num_batches_tracked"] == "0, for the file counts no batches"
     scores, deltas = (state[f"roi_heads.box_predictor.{part}.weight"] for part in ("cls_score", "bbox_pred"))
     assert torch.equal(model.state_dict()["roi_head.classes.weight"], scores[[1, 2, 3, 0]])
     assert torch.equal(model.state_dict()["roi_head.deltas.weight"], deltas[4:])
