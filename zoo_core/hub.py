@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -27,6 +28,7 @@ from zoo_core.registry import find
 from zoo_core.replace import replaced
 from zoo_core.report import LoadReport
 from zoo_core.specs import ComponentSpec, slots, validate
+from zoo_core.uninitialised import Uninitialised
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -123,7 +125,8 @@ def load(folder: str | Path, **overrides: Any) -> Detector:
     config = read_config(folder)
     spec = resolve(spec_of(config, folder), overrides)
     try:
-        model = build(spec, config.class_names)
+        with Uninitialised():
+            model = build(spec, config.class_names)
     except InputError as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
     try:
@@ -201,14 +204,27 @@ def spec_of(config: Config, folder: Path) -> ComponentSpec:
 
 
 def load_weights(model: Detector, path: Path) -> None:
-    """Copy the tensors of a safetensors file into a model, one at a time; names and shapes must be exactly the model's."""
-    own = model.state_dict()
+    """Give a model the tensors of a safetensors file, one at a time; names and shapes must be exactly the model's.
+
+    A tensor of the model's type is read into the memory that it then keeps: there is never a second copy of all weights.
+    """
+    own = model.state_dict(keep_vars=True)
     with opened(path) as file:
         found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         if wrong := misfit(found, own):
             raise CheckpointError(f"{path} does not fit its {CONFIG}: {wrong}")
         for name, tensor in own.items():
-            tensor.copy_(sound(file.get_tensor(name), tensor, name, path))
+            settle(tensor, sound(file.get_tensor(name), tensor, name, path))
+
+
+def settle(own: Tensor, values: Tensor) -> None:
+    """Give a parameter or buffer new values, in its own layout; memory that already has it is taken over, not copied."""
+    if own.device != values.device or own.dtype != values.dtype:
+        values = values.to(own.device, own.dtype)
+    if own.is_contiguous() and values.is_contiguous():  # sides of length 1 may have any stride
+        own.data = values.as_strided(own.shape, own.stride())
+    else:
+        own.data = torch.empty_like(own).copy_(values)
 
 
 def misfit(found: Mapping[str, tuple[int, ...]], own: Mapping[str, Tensor]) -> str:
@@ -225,7 +241,7 @@ def misfit(found: Mapping[str, tuple[int, ...]], own: Mapping[str, Tensor]) -> s
 def opened(path: Path) -> Iterator[Any]:
     """Open a safetensors file for a block; a `CheckpointError` says what is wrong with it."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="pt", backend="pread") as file:  # mapped, a file that is cut meanwhile kills us
             yield file
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent} is incomplete: {path.name} is missing") from error
@@ -237,7 +253,7 @@ def sound(tensor: Tensor, like: Tensor, name: str, path: Path) -> Tensor:
     """Return a tensor of a file, which must be finite and of the kind of `like`; raise `CheckpointError` if it is not."""
     if tensor.is_floating_point() != like.is_floating_point():
         raise CheckpointError(f"{path}: {name} holds {tensor.dtype}, expected {like.dtype}")
-    if tensor.is_floating_point() and not tensor.isfinite().all():
+    if tensor.is_floating_point() and not (tensor.sum().isfinite() or tensor.isfinite().all()):  # a sum is quick
         raise CheckpointError(f"{path}: {name} holds values that are not finite; nothing can be found with them")
     return tensor
 

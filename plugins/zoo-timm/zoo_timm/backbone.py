@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import timm
@@ -113,25 +114,32 @@ def _create(name: str, **options: Any) -> Any:
 def _body(name: str, strides: tuple[int, ...]) -> tuple[Any, list[int]]:
     """Return the timm model up to the last wanted map, and where in its output each stride is."""
     frame = (8 * strides[-1], 12 * strides[-1])
-    with torch.device("meta"), torch.no_grad():  # shapes alone, to learn which maps there are
-        try:
-            probe = _create(name).eval()
-            reductions = list(probe.feature_info.reduction())
-            maps = probe(torch.empty(1, 3, *frame))
-        except Exception as error:  # whatever a model of timm's raises
-            reason = f"it gives no feature maps for images of any size: {str(error).splitlines()[0]}"
-            raise InputError(f"timm's '{name}' cannot be a backbone: {reason}") from error
+    reductions, sizes = _maps(name, frame)
     missing = [stride for stride in strides if stride not in reductions]
     if missing:
-        raise InputError(f"backbone '{name}' has maps of strides {reductions}, not of {missing}")
+        raise InputError(f"backbone '{name}' has maps of strides {list(reductions)}, not of {missing}")
     # The last map of each stride: where a model repeats one, the later is the deeper.
     last = {reduction: index for index, reduction in enumerate(reductions)}
     for stride in strides:
-        size = tuple(maps[last[stride]].shape[1:3] if _channels_last(probe) else maps[last[stride]].shape[2:])
+        size = sizes[last[stride]]
         if size != (frame[0] // stride, frame[1] // stride):
             raise InputError(f"timm's '{name}' cannot be a backbone: its map of stride {stride} of {frame} pixels has {size}")
     body = _create(name, out_indices=tuple(range(last[strides[-1]] + 1)))
     return body, [last[stride] for stride in strides]
+
+
+@lru_cache(maxsize=64)
+def _maps(name: str, frame: tuple[int, int]) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """Return the strides of the maps that a timm model says it gives, and the (height, width) that they have of a frame."""
+    with torch.device("meta"), torch.no_grad():  # shapes alone
+        try:
+            probe = _create(name).eval()
+            maps = probe(torch.empty(1, 3, *frame))
+            sides = slice(1, 3) if _channels_last(probe) else slice(2, None)
+            return tuple(probe.feature_info.reduction()), tuple(tuple(found.shape[sides]) for found in maps)
+        except Exception as error:  # whatever a model of timm's raises
+            reason = f"it gives no feature maps for images of any size: {str(error).splitlines()[0]}"
+            raise InputError(f"timm's '{name}' cannot be a backbone: {reason}") from error
 
 
 def _channels_last(body: Any) -> bool:
