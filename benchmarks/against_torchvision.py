@@ -16,14 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
-import time
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torchvision
+from measure import peak_rise, processor
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
@@ -52,43 +52,6 @@ def our_model() -> nn.Module:
         roi_head={"roi_sampling": 2, "roi_aligned": False, "least_score": SCORE},
         preprocess={"long_side": 1344},
     )
-
-
-def copy_weights(source: dict[str, Tensor], target: nn.Module) -> None:
-    """Copy torchvision's weights under our names: the background's row moves to the end, its boxes go."""
-    copied = {key: tensor for key, tensor in source.items() if key.startswith("backbone.body")}
-    for level, stride in enumerate((4, 8, 16, 32)):
-        for leaf in ("weight", "bias"):
-            copied[f"neck.lateral.{stride}.{leaf}"] = source[f"backbone.fpn.inner_blocks.{level}.0.{leaf}"]
-            copied[f"neck.output.{stride}.{leaf}"] = source[f"backbone.fpn.layer_blocks.{level}.0.{leaf}"]
-    predictor = "roi_heads.box_predictor"
-    for leaf in ("weight", "bias"):
-        copied[f"proposer.conv.{leaf}"] = source[f"rpn.head.conv.0.0.{leaf}"]
-        copied[f"proposer.objectness.{leaf}"] = source[f"rpn.head.cls_logits.{leaf}"]
-        copied[f"proposer.deltas.{leaf}"] = source[f"rpn.head.bbox_pred.{leaf}"]
-        copied[f"roi_head.shared.0.{leaf}"] = source[f"roi_heads.box_head.fc6.{leaf}"]
-        copied[f"roi_head.shared.1.{leaf}"] = source[f"roi_heads.box_head.fc7.{leaf}"]
-        copied[f"roi_head.classes.{leaf}"] = source[f"{predictor}.cls_score.{leaf}"].roll(-1, 0)
-        copied[f"roi_head.deltas.{leaf}"] = source[f"{predictor}.bbox_pred.{leaf}"][4:]
-    own = target.state_dict()
-    missing = [key for key in own if key not in copied and not key.endswith("num_batches_tracked")]
-    if missing:
-        raise SystemExit(f"not copied: {missing[:3]}")
-    target.load_state_dict(own | copied)
-
-
-def peak_rise(run: Callable[[], object]) -> tuple[float, float]:
-    """Return the seconds that `run` takes, and by how many GB the peak of the process's memory rises."""
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the present
-    before = memory("VmRSS")
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start, memory("VmHWM") - before
-
-
-def memory(field: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 2**20
 
 
 def jobs(ours: nn.Module, theirs: nn.Module) -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
@@ -135,7 +98,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     theirs, ours = torchvision_model(), our_model()
-    copy_weights(theirs.state_dict(), ours)
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(theirs.state_dict(), Path(folder) / "torchvision.pth")
+        zoo.load_weights(ours, Path(folder) / "torchvision.pth")
     if arguments.channels_last:
         theirs = theirs.to(memory_format=torch.channels_last)
     print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, {arguments.threads} threads, {processor()}")
@@ -165,12 +130,6 @@ def summarise(rows: list[tuple[float, float, float, float]]) -> dict[str, float]
         "ours GB": max(our_memory),
         "torchvision GB": max(their_memory),
     }
-
-
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

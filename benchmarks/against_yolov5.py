@@ -16,12 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from measure import processor
 
 WORKER = Path(__file__).with_name("yolo_worker.py")
 JOBS = [f"{task} {name} {count}" for task in ("detect", "train") for name in ("yolov5n", "yolov5s") for count in (1, 8)]
@@ -56,13 +57,6 @@ def imported(weights: Path, folder: Path) -> str:
     command = [sys.executable, "-c", "from zoo_cli.main import main; raise SystemExit(main())"]
     subprocess.run([*command, "import", str(weights), "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
     return str(folder)
-
-
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -31,7 +32,11 @@ class Uninitialised(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Leave out what would fill a parameter in place; do all else."""
-        target = args[0] if args else (kwargs or {}).get("tensor")
-        if isinstance(target, nn.Parameter) and (func in FILLS or getattr(func, "__module__", "") == "torch.nn.init"):
-            return target
-        return func(*args, **(kwargs or {}))
+        options = dict(kwargs or {})
+        target = args[0] if args else options.get("tensor")
+        if isinstance(target, nn.Parameter):
+            if func in FILLS or getattr(func, "__module__", "") == "torch.nn.init":
+                return target
+            if func is Tensor.to and options.keys() == {"memory_format"} and not any(args[1:]):  # another layout alone
+                return torch.empty_like(target, **options)
+        return func(*args, **options)

@@ -286,3 +286,30 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
     for name, message in (("absent", "no such folder"), ("file", "is a file"), ("empty", "holds no model")):
         with pytest.raises(CheckpointError, match=message):
             hub.load(tmp_path / name)
+
+
+def test_a_loaded_model_has_the_layout_of_a_new_one(tmp_path: Path) -> None:
+    model = create("plain_two_stage")
+    found = hub.load(hub.save(model, tmp_path / "saved"))
+    for name, tensor in model.state_dict().items():
+        assert found.state_dict()[name].stride() == tensor.stride(), name
+        assert torch.equal(found.state_dict()[name], tensor), name
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak of memory is measured by Linux")
+def test_loading_keeps_one_copy_of_the_weights(tmp_path: Path) -> None:
+    folder = hub.save(create("plain_two_stage", roi_head={"width": 500_000}), tmp_path / "wide")
+    size = (folder / hub.WEIGHTS).stat().st_size / 2**20
+    hub.load(folder)  # the first time, it also imports
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _memory("VmRSS")
+    model = hub.load(folder)
+    rise = _memory("VmHWM") - before
+    assert size > 64
+    assert rise < 1.25 * size, f"{rise:.0f} MiB for a file of {size:.0f} MiB"
+    assert model.spec.roi_head.width == 500_000  # type: ignore[attr-defined]
+
+
+def _memory(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 2**10
