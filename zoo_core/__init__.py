@@ -4,7 +4,7 @@ A map of the house; an arrow points from a module to the ones it may import::
 
     storey 0   errors <- contributions <- plugins <- registry           standard library, pluggy
     storey 1   specs <- recipes, detectors.specs                        + pydantic
-    storey 2   types <- ops <- images, interfaces; report <- detectors <- build + torch
+    storey 2   types, report <- ops <- images, interfaces <- detectors <- build + torch
     leaves     card, replace <- hub <- transfer <- importing <- create, testing; hub, access <- remote, push
                remote <- importing; data, hub, replace <- engine; pickles
 

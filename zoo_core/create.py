@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def create(
     if class_map:
         raise InputError("class_map says which classes of a saved detector are which here; give that one as weights")
     detector = _fresh(recipe, num_classes, class_names, overrides)
-    detector.backbone.load_pretrained()
+    begin_backbone(detector)
     return detector
 
 
@@ -97,6 +98,15 @@ def tagged(recipe: str | ComponentSpec, weights: str | Path) -> str | Path:
         known = nearest(weights, tags) or (f" ({', '.join(tags)})" if tags else ": it registers none")
         raise CheckpointError(f"'{recipe}' has no weights of the tag '{weights}'{known}; nor is there such a folder or file")
     return weights
+
+
+def begin_backbone(detector: Detector) -> None:
+    """Load the weights that the spec of a new detector's backbone asks for; ``detector.report`` says what became of them."""
+    report = detector.backbone.load_pretrained()
+    if report is not None:
+        report = report.under("backbone.")
+        rest = [name for name in detector.state_dict() if not name.startswith("backbone.")]
+        detector.report = replace(report, missing=[*report.missing, *rest])
 
 
 def _fresh(

@@ -46,9 +46,11 @@ class Importer(ABC):
 
     Attributes:
         looks_for: by what it knows a file of its own, for messages.
+        partial: whether its files hold a part of a detector, and no more. Such importers are asked last.
     """
 
     looks_for: ClassVar[str]
+    partial: ClassVar[bool] = False
 
     @abstractmethod
     def recognises(self, path: Path) -> bool:
@@ -99,17 +101,23 @@ def import_model(
         None if class_names is None else tuple(checked_names(class_names)),
         like,
     )
-    found = _recognised(request.path)
+    return _first_that_reads(_recognised(request.path), request).eval()
+
+
+def _first_that_reads(found: Sequence[tuple[Entry, Importer]], request: ImportRequest) -> Detector:
+    """Return the detector of the first importer that can: several may know the name and the first bytes of a file."""
+    asked = [pair for pair in found if not pair[1].partial or request.recipe or request.like] or found
+    hint = "" if len(asked) == len(found) else "\nIf it holds a backbone alone, say of which recipe: --recipe NAME"
     failures = []
-    for entry, importer in found:  # several may know the name and the first bytes; only reading tells
-        name = entry.contribution.name
+    for entry, importer in asked:
         try:
-            return _read(entry, importer, request).eval()
-        except CheckpointError as error:
-            if len(found) == 1:
-                raise
-            failures.append(f"\n  {name}: {error}")
-    raise CheckpointError(f"{request.path} cannot be read:{''.join(failures)}")
+            return _read(entry, importer, request)
+        except CheckpointError as error:  # noqa: PERF203
+            if len(asked) == 1:
+                raise CheckpointError(f"{error}{hint}") from error
+            why = str(error).removeprefix(str(request.path)).removeprefix(":").strip()
+            failures.append(f"\n  {entry.contribution.name}: {why}")
+    raise CheckpointError(f"{request.path} cannot be read:{''.join(failures)}{hint}")
 
 
 def load_weights(model: Detector, path: str | Path, class_map: Mapping[str, str] | None = None) -> LoadReport:
@@ -184,7 +192,7 @@ def _recognised(path: Path) -> list[tuple[Entry, Importer]]:
         except ZooError as error:  # it keeps nobody from the others
             failures.append(f"\n  {name} cannot be tried: {'; '.join(str(error).splitlines())}")
     if found:
-        return found
+        return sorted(found, key=lambda pair: pair[1].partial)
     if not path.stat().st_size:
         raise CheckpointError(f"{path} is empty")
     if not known and not failures:

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from zoo_core.report import LoadReport
 from zoo_core.types import Assignment, Channels, Detections, Features, ImageBatch, Losses, Size, Targets
 
 Raw = TypeVar("Raw")
@@ -35,8 +36,12 @@ class Backbone(nn.Module, ABC):
     def forward(self, images: Tensor) -> Features:
         """Return a map for each stride of `channels`; `images` is (N, 3, H, W), normalised."""
 
-    def load_pretrained(self) -> None:
-        """Load the weights that the spec asks for. Called once for a new detector, never for a saved one."""
+    def load_pretrained(self) -> LoadReport | None:
+        """Load the weights that the spec asks for. Called once for a new detector, never for a saved one.
+
+        Return what became of each tensor, by its name in the backbone; None where the spec asks for none.
+        """
+        return None
 
 
 class Neck(nn.Module, ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 WIDTH = 80
@@ -37,6 +37,16 @@ class LoadReport:
     def to_json(self) -> dict[str, Any]:
         """Return all of it, ready for ``json.dumps``."""
         return asdict(self)
+
+    def under(self, prefix: str) -> LoadReport:
+        """Return the same of a part that lies under `prefix` in a model: its names there."""
+        return replace(
+            self,
+            loaded=[prefix + name for name in self.loaded],
+            remapped={prefix + name: rule for name, rule in self.remapped.items()},
+            reinitialised={prefix + name: why for name, why in self.reinitialised.items()},
+            missing=[prefix + name for name in self.missing],
+        )
 
     def __str__(self) -> str:
         """Return it as a table of at most 80 columns: how many tensors met each fate, and the first of them."""

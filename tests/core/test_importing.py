@@ -179,7 +179,29 @@ def test_of_several_that_know_the_file_the_one_that_can_reads_it(file, order) ->
             import_model(file)
     first, *rest = str(caught.value).splitlines()
     assert first == f"{file} cannot be read:"
-    assert sorted(rest) == [f"  greedy: {file} has no greed in it", f"  lines: {file} is bad"]
+    assert sorted(rest) == ["  greedy: has no greed in it", "  lines: is bad"]
+
+
+class Part(Greedy):
+    partial: ClassVar[bool] = True
+
+    def read(self, request: ImportRequest) -> Detector:
+        if request.like is None and request.recipe is None:
+            raise CheckpointError(f"{request.path} is a part")
+        return build(request.like or resolve(str(request.recipe)))
+
+
+def test_an_importer_of_parts_is_asked_last_and_when_it_is_known_of_what(file: Path) -> None:
+    with registry.contributed(*offered(Part, Lines)):
+        assert import_model(file, recipe="plain_one_stage").recipe == "plain_one_stage"  # by Lines
+        file.write_text("LINES bad")
+        assert import_model(file, recipe="plain_one_stage").recipe == ""  # by Part
+        assert import_model(file, like=resolve("plain_two_stage")).spec == resolve("plain_two_stage")
+        with pytest.raises(CheckpointError) as caught:
+            import_model(file)
+    assert str(caught.value) == f"{file} is bad\nIf it holds a backbone alone, say of which recipe: --recipe NAME"
+    with registry.contributed(*offered(Part)), pytest.raises(CheckpointError, match=r"is a part$"):
+        import_model(file)
 
 
 @pytest.mark.parametrize(

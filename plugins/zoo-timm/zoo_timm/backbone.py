@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from zoo_core.errors import CheckpointError, InputError
 from zoo_core.interfaces import Backbone
+from zoo_core.report import LoadReport
 from zoo_core.types import Features
 from zoo_timm.specs import TimmSpec
 from zoo_timm.weights import load_weights
@@ -76,20 +77,21 @@ class TimmBackbone(Backbone):
                     module.eval()
         return self
 
-    def load_pretrained(self) -> None:
-        """Load the file `weights` of the spec, or timm's own weights from the Hub.
+    def load_pretrained(self) -> LoadReport | None:
+        """Load the file `weights` of the spec, or timm's own weights from the Hub, and return what became of each tensor.
 
         Raises:
             CheckpointError: the file is missing, unreadable, or of a network that is not this one; or no network.
         """
         if self.spec.weights is not None:
-            load_weights(self.body, self.spec.weights)
-        elif self.spec.pretrained:
-            self._fetch()
-        elif self.spec.frozen_stages or self.spec.frozen_norm:
+            return load_weights(self.body, self.spec.weights).under("body.")
+        if self.spec.pretrained:
+            return self._fetch().under("body.")
+        if self.spec.frozen_stages or self.spec.frozen_norm:
             log.warning(FROZEN_AT_RANDOM, self.name)
+        return None
 
-    def _fetch(self) -> None:
+    def _fetch(self) -> LoadReport:
         try:
             source = _create(self.name, pretrained=True, out_indices=_indices(self.body))
         except Exception as error:  # whatever the Hub's client raises
@@ -98,6 +100,7 @@ class TimmBackbone(Backbone):
                 "Give a file instead: backbone={'weights': 'FILE'}, or pretrained=False"
             ) from error
         self.body.load_state_dict(source.state_dict())
+        return LoadReport(loaded=list(self.body.state_dict()))
 
 
 ANY_SIZE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True})

@@ -28,3 +28,7 @@ def zoo_contributions() -> Iterator[Contribution]:
         *("backbone", "timm", *parts, "zoo_timm.names:offers", "zoo_timm.names:names"),
         summary="every other timm model with feature maps, by timm's name",
     )
+    yield Component(
+        *("importer", "timm_backbone", "zoo_timm.specs:TimmImporterSpec", "zoo_timm.importer:TimmImporter"),
+        summary="ImageNet weights of timm and torchvision, for the backbone of a recipe",
+    )

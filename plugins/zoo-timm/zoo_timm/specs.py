@@ -1,4 +1,4 @@
-"""Options of a timm backbone."""
+"""Options of a timm backbone, and of the importer of its weights: the latter has none so far."""
 
 from __future__ import annotations
 
@@ -26,3 +26,9 @@ class TimmSpec(ComponentSpec):
         if self.pretrained and self.weights:
             raise ValueError("give either pretrained=True or a file of weights, not both")
         return self
+
+
+class TimmImporterSpec(ComponentSpec):
+    """Files of ImageNet weights for a backbone."""
+
+    type: str = "timm_backbone"

@@ -7,21 +7,31 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zoo_core.errors import CheckpointError
+from zoo_core.hub import opened, sound
+from zoo_core.pickles.checkpoint import read_checkpoint
+from zoo_core.report import LoadReport
 
 Weights = dict[str, Tensor]
+PACKAGES = ("torch.", "torchvision.", "timm.", "numpy.", "argparse.", "pathlib.")
+"""Where the classes of what lies beside the weights come from; their objects become records."""
+PLACES = ("state_dict", "model")
+COUNT = "num_batches_tracked"
+WRAPPERS = ("module.", "backbone.", "model.")
+"""What may stand before all names."""
 
 
-def load_weights(body: nn.Module, path: str | Path) -> None:
-    """Load a file of ImageNet weights into a backbone. Layers behind the last feature map are left out.
+def load_weights(body: nn.Module, path: str | Path) -> LoadReport:
+    """Load a file of ImageNet weights into a backbone, and return what became of each tensor.
+
+    Layers behind the last feature map are left out.
 
     Raises:
         CheckpointError: the file is missing or unreadable, or the translated keys and shapes are not those of `body`.
     """
+    path = Path(path)
     weights = read_weights(path)
     own = body.state_dict()
     found = ((style, translate(weights, own)) for style, translate in STYLES.items())
@@ -31,15 +41,28 @@ def load_weights(body: nn.Module, path: str | Path) -> None:
             f"{path}: the keys (first: {', '.join(list(weights)[:3])}) are of another network, or of no known style; "
             f"known are {', '.join(STYLES)}"
         )
-    missing = [key for key in own if key not in translated and not key.endswith("num_batches_tracked")]
+    missing = [key for key in own if key not in translated]
     wrong = [k for k in own if k in translated and own[k].shape != translated[k].shape]
-    if missing or wrong:
-        key = (missing or wrong)[0]
-        what = "is missing" if missing else f"has shape {tuple(translated[key].shape)} instead of {tuple(own[key].shape)}"
-        raise CheckpointError(
-            f"{path} ({style} keys) does not fit the backbone: {key} {what} (and {len(missing + wrong) - 1} more)"
-        )
-    body.load_state_dict({key: translated.get(key, value) for key, value in own.items()})
+    if bad := [key for key in missing if not key.endswith(COUNT)] + wrong:
+        key = bad[0]
+        what = f"has shape {tuple(translated[key].shape)} instead of {tuple(own[key].shape)}" if key in wrong else "is missing"
+        raise CheckpointError(f"{path} ({style} keys) does not fit the backbone: {key} {what} (and {len(bad) - 1} more)")
+    with torch.no_grad():
+        for key, tensor in own.items():
+            if key in translated:
+                tensor.copy_(sound(translated[key], tensor, key, path))
+    return _report(weights, {key: translated[key] for key in own if key in translated}, missing)
+
+
+def _report(weights: Weights, taken: Weights, missing: list[str]) -> LoadReport:
+    names = {id(tensor): name for name, tensor in weights.items()}
+    sources = {key: names[id(tensor)] for key, tensor in taken.items()}
+    used = set(sources.values())
+    return LoadReport(
+        remapped={key: f"from {name}" for key, name in sources.items()},
+        missing=missing,
+        unexpected=[name for name in weights if name not in used],
+    )
 
 
 def read_weights(path: str | Path) -> Weights:
@@ -47,27 +70,21 @@ def read_weights(path: str | Path) -> Weights:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file of weights")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: not a readable file of weights: {error}") from error
-    except Exception as error:
-        if type(error).__name__ != "UnpicklingError":
-            raise
-        raise CheckpointError(f"{path}: holds more than tensors, so it is not opened: {str(error).splitlines()[0]}") from error
-    for name in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if path.suffix == ".safetensors":
+        with opened(path) as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    content = read_checkpoint(path, lambda name: name.startswith(PACKAGES))
+    held = next(
+        (content[name] for name in PLACES if isinstance(content, dict) and isinstance(content.get(name), dict)), content
+    )
+    if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
         raise CheckpointError(f"{path}: expected a state dict, a mapping of names to tensors")
-    return dict(content)
+    return dict(held)
 
 
 def _plain(weights: Weights, own: Weights) -> Weights | None:
     """Timm's and torchvision's names, with or without the prefix of a wrapper."""
-    for prefix in ("", "module.", "backbone.", "model."):
+    for prefix in ("", *WRAPPERS):
         stripped = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         shared = own.keys() & stripped.keys()
         if len(shared) > len(own) // 2:

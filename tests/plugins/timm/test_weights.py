@@ -191,14 +191,14 @@ def test_a_truncated_file(tmp_path: Path, name: str, keep: float) -> None:
     save_file(weights, path) if path.suffix == ".safetensors" else torch.save(weights, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(keep if keep in (0, 1, 100) else len(content) * keep)])
-    with pytest.raises(CheckpointError, match=rf"{name}: "):
+    with pytest.raises(CheckpointError, match=rf"{name}"):
         loaded("resnet18", path)
 
 
 @pytest.mark.parametrize("name", ["file.pth", "file.safetensors"])
 def test_a_file_of_something_else(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("<html>404</html>")
-    with pytest.raises(CheckpointError, match=rf"{name}: "):
+    with pytest.raises(CheckpointError, match=rf"{name}"):
         loaded("resnet18", tmp_path / name)
 
 
@@ -214,7 +214,7 @@ class Bomb:
 
 def test_no_code_in_a_file_is_run(tmp_path: Path) -> None:
     torch.save({"state_dict": Bomb(tmp_path / "exploded")}, tmp_path / "file.pth")
-    with pytest.raises(CheckpointError, match="holds more than tensors, so it is not opened"):
+    with pytest.raises(CheckpointError, match="neither tensor nor plain data; nothing of it was run"):
         loaded("resnet18", tmp_path / "file.pth")
     assert not (tmp_path / "exploded").exists()
 
