@@ -105,13 +105,14 @@ def test_the_importer_works_as_told(tmp_path) -> None:
     exec(compile(program, "write_a_plugin.md", "exec"), known)
     importer, path = known["StateImporter"](None), tmp_path / "mine.pth"
     model = zoo.create("yolov5n", class_names=("a", "b"))
-    torch.save(model.state_dict(), path)
+    torch.save({f"net.{name}": tensor for name, tensor in model.state_dict().items()}, path)
     assert importer.recognises(path)
-    found = importer.read(ImportRequest(path, recipe="yolov5n", class_names=("a", "b")))
+    found = importer.read(ImportRequest(path, class_names=("a", "b")))
     assert all(torch.equal(tensor, found.state_dict()[name]) for name, tensor in model.state_dict().items())
-    torch.save(dict.fromkeys(model.state_dict(), torch.zeros(1)), path)
-    with pytest.raises(CheckpointError, match="does not fit yolov5n"):
-        importer.read(ImportRequest(path, recipe="yolov5n", class_names=("a", "b")))
+    assert found.report.remapped["head.predict.8.bias"] == "from net.head.predict.8.bias"
+    torch.save({"net.head.predict.8.bias": torch.zeros(21)}, path)
+    with pytest.raises(CheckpointError, match="does not fit recipe 'yolov5n'"):
+        importer.read(ImportRequest(path))
 
 
 def test_training_from_python_works_as_told(tmp_path, monkeypatch, capsys) -> None:

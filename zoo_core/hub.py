@@ -237,6 +237,19 @@ def misfit(found: Mapping[str, tuple[int, ...]], own: Mapping[str, Tensor]) -> s
     return f"{name[:100]} has shape {found.get(name)}, expected {due} (and {len(wrong) - 1} more)"
 
 
+def fill(model: Detector, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy tensors of a file of another project into a model; names and shapes must be exactly the model's.
+
+    Raises:
+        CheckpointError: tensors that are missing, left over, of another shape or kind, or not finite.
+    """
+    own = model.state_dict()
+    if wrong := misfit({name: tuple(tensor.shape) for name, tensor in tensors.items()}, own):
+        raise CheckpointError(f"{path}: does not fit {f'recipe {model.recipe!r}' if model.recipe else 'the model'}: {wrong}")
+    for name, tensor in own.items():
+        tensor.copy_(sound(tensors[name], tensor, name, path))
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """Open a safetensors file for a block; a `CheckpointError` says what is wrong with it."""

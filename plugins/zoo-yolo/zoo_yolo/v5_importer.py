@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo_core.build import build
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError
-from zoo_core.hub import misfit, sound
+from zoo_core.hub import fill
 from zoo_core.importing import Importer, ImportRequest
 from zoo_core.pickles.checkpoint import PICKLE, ZIP, read_checkpoint
 from zoo_core.pickles.records import Record
@@ -117,8 +117,8 @@ class YoloV5Importer(Importer):
             detector = build(resolve(recipe, _options(network)), names)
         except (CheckpointError, InputError) as error:
             raise type(error)(f"{request.path}: {error}") from error
-        fill(detector, network.parts.tensors, recipe, request.path)
         detector.recipe, detector.report = recipe, LoadReport(remapped=network.parts.rules)
+        fill(detector, network.parts.tensors, request.path)
         return detector
 
 
@@ -243,15 +243,6 @@ def _names(model: Record, count: int) -> tuple[str, ...] | None:
     if not isinstance(names, list | tuple) or len(names) != count or not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"its class names are not {count} texts, one for each class; give them yourself (--names)")
     return tuple(names)
-
-
-def fill(model: nn.Module, tensors: dict[str, Tensor], recipe: str, path: Path) -> None:
-    """Copy the tensors of a file into a model; names and shapes must be exactly the model's, and all values finite."""
-    own = model.state_dict()
-    if wrong := misfit({name: tuple(tensor.shape) for name, tensor in tensors.items()}, own):
-        raise CheckpointError(f"{path}: does not fit recipe '{recipe}': {wrong}")
-    for name, tensor in own.items():
-        tensor.copy_(sound(tensors[name], tensor, name, path))
 
 
 def _children(module: Record) -> dict[str, Record]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from math import isqrt
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from zoo_core.build import build
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError
-from zoo_core.hub import misfit, sound
+from zoo_core.hub import fill
 from zoo_core.importing import ImportRequest
 from zoo_core.recipes import resolve
 from zoo_core.report import LoadReport
@@ -58,8 +56,8 @@ def detector_of(found: Renamed, request: ImportRequest, options: Mapping[str, An
         raise CheckpointError(f"has names for {len(names)} classes and weights for {due}; give the names yourself (--names)")
     detector = build(spec, given)
     counts = {name: NO_COUNT for name in detector.state_dict() if name.endswith(COUNT) and name not in weights}
-    _fill(detector, weights | dict.fromkeys(counts, torch.zeros((), dtype=torch.int64)), recipe, request.path)
     detector.recipe, detector.report = recipe, LoadReport(remapped={**found.rules, **counts})
+    fill(detector, weights | dict.fromkeys(counts, torch.zeros((), dtype=torch.int64)), request.path)
     return detector
 
 
@@ -116,12 +114,3 @@ def _shape(weights: Weights, name: str, ndim: int) -> tuple[int, ...]:
         found = "is missing" if tensor is None else f"has shape {tuple(tensor.shape)}"
         raise CheckpointError(f"is no Faster R-CNN with ResNet and FPN: {name}, as it is called here, {found}")
     return tuple(tensor.shape)
-
-
-def _fill(model: nn.Module, weights: Weights, recipe: str, path: Path) -> None:
-    """Copy the tensors into a model; names and shapes must be exactly the model's."""
-    own = model.state_dict()
-    if wrong := misfit({name: tuple(tensor.shape) for name, tensor in weights.items()}, own):
-        raise CheckpointError(f"does not fit recipe '{recipe}': {wrong}")
-    for name, tensor in own.items():
-        tensor.copy_(sound(weights[name], tensor, name, path))
