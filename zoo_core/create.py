@@ -95,8 +95,9 @@ def tagged(recipe: str | ComponentSpec, weights: str | Path) -> str | Path:
     if weights in tags:
         return tags[str(weights)]
     if isinstance(weights, str) and weights.isidentifier() and not Path(weights).exists():
-        known = nearest(weights, tags) or (f" ({', '.join(tags)})" if tags else ": it registers none")
-        raise CheckpointError(f"'{recipe}' has no weights of the tag '{weights}'{known}; nor is there such a folder or file")
+        whose = f"'{recipe}'" if isinstance(recipe, str) else "this detector"
+        hint = nearest(weights, tags) or f" ({whose} has {'the tags ' + ', '.join(tags) if tags else 'no tags'})"
+        raise CheckpointError(f"'{weights}' is no tag of weights of {whose}, and no folder or file{hint}")
     return weights
 
 
