@@ -23,7 +23,7 @@ HEAVY |= {"huggingface_hub", "yaml"}
 # The modules of the core, lowest first: a module imports from its own room and from the rooms that are named here.
 STOREY_0 = ("errors", "contributions", "plugins", "registry")
 STOREY_1 = ("specs", "recipes", "detectors.specs")
-STOREY_2 = ("types", "ops", "images", "interfaces", "report", "detectors", "build")
+STOREY_2 = ("types", "ops", "images", "interfaces", "report", "provenance", "detectors", "build")
 ROOMS: dict[str, tuple[str, ...]] = {
     "errors": (),
     "contributions": (),
@@ -33,20 +33,22 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "recipes": (*STOREY_0, "specs"),
     "detectors.specs": (*STOREY_0, "specs", "recipes"),
     "detectors.plugin": STOREY_0,
+    "origins": (*STOREY_0, "specs"),
     "types": (*STOREY_0, *STOREY_1),
     "ops": (*STOREY_0, *STOREY_1, "types"),
     "images": (*STOREY_0, *STOREY_1, "types", "ops"),
     "report": (),
     "interfaces": (*STOREY_0, *STOREY_1, "types", "ops", "report"),
-    "detectors": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces", "report"),
     "uninitialised": (),
+    "provenance": ("errors",),
+    "detectors": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces", "report", "provenance"),
     "build": (*STOREY_0, *STOREY_1, "types", "ops", "images", "interfaces", "detectors"),
     "card": (*STOREY_0, *STOREY_1, *STOREY_2),
     "replace": ("errors",),
-    "hub": (*STOREY_0, *STOREY_1, *STOREY_2, "card", "replace", "uninitialised"),
+    "hub": (*STOREY_0, *STOREY_1, *STOREY_2, "origins", "card", "replace", "uninitialised"),
     "access": ("errors",),
     "remote": (*STOREY_0, *STOREY_1, *STOREY_2, "card", "hub", "access"),
-    "push": (*STOREY_0, *STOREY_1, *STOREY_2, "card", "hub", "access"),
+    "push": (*STOREY_0, *STOREY_1, *STOREY_2, "origins", "card", "hub", "access"),
     "transfer": (*STOREY_0, *STOREY_1, *STOREY_2, "hub"),
     "create": (*STOREY_0, *STOREY_1, *STOREY_2, "importing", "transfer"),
     "pickles": ("errors",),

@@ -19,6 +19,7 @@ import yaml
 
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, nearest
+from zoo_core.provenance import Origin, Provenance, without_path
 
 CARD = "README.md"
 LIBRARY = "zoo"
@@ -40,7 +41,6 @@ def written(
     source: str,
     old: str = "",
     facts: Mapping[str, Any] | None = None,
-    training: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the text of the card.
 
@@ -50,7 +50,6 @@ def written(
         source: what `zoo.load` takes to load it.
         old: the card that there was; what a user wrote there is kept.
         facts: what is known beside (`FACTS`): ``{"license": "apache-2.0"}``.
-        training: of a checkpoint, the content of its ``training.json``.
 
     Raises:
         InputError: facts that are none.
@@ -60,7 +59,7 @@ def written(
     known = parsed(head)
     ours = metadata(model, source, facts or {}, known)
     if not handwritten(old):
-        body = _signed(_body(model, plugins, source, known | ours, training or {}))
+        body = _signed(_body(model, plugins, source, known | ours))
     return f"---\n{updated(head, ours)}---\n{body}"
 
 
@@ -157,6 +156,9 @@ def metadata(model: Detector, source: str, facts: Mapping[str, Any], known: Mapp
     ours: dict[str, Any] = {"library_name": LIBRARY, "pipeline_tag": TASK}
     ours |= {"tags": [tag for k, tag in enumerate(tags) if tag and tag not in tags[:k]]}
     ours |= {key: facts[key] for key in FACTS if key in facts and key not in ("tags", "evaluation")}
+    began = model.provenance and model.provenance.began
+    if began and began.kind == "hub" and "base_model" not in {*facts, *known}:
+        ours["base_model"] = began.name
     if "evaluation" in facts:
         ours["model-index"] = _index(source.rstrip("/").rpartition("/")[2] or LIBRARY, facts["evaluation"])
     return ours
@@ -188,7 +190,7 @@ def _figures(found: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _index(name: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    data = str(found.get("data", "unknown"))
+    data = str(without_path(found.get("data", "unknown")))
     dataset = {"name": data, "type": data} | ({"split": str(found["split"])} if found.get("split") else {})
     metrics = [{"type": TYPES.get(key, key), "name": key, "value": value} for key, value in _figures(found).items()]
     return [{"name": name, "results": [{"task": {"type": TASK}, "dataset": dataset, "metrics": metrics}]}]
@@ -212,9 +214,7 @@ for box, score, label in zip(found.boxes.tolist(), found.scores.tolist(), found.
 """
 
 
-def _body(
-    model: Detector, plugins: Mapping[str, str], source: str, data: Mapping[str, Any], training: Mapping[str, Any]
-) -> str:
+def _body(model: Detector, plugins: Mapping[str, str], source: str, data: Mapping[str, Any]) -> str:
     """Return the text that the zoo writes."""
     count = sum(parameter.numel() for parameter in model.parameters())
     title = source.rstrip("/").rpartition("/")[2] or LIBRARY
@@ -223,7 +223,7 @@ def _body(
     wanted = " ".join(f"{name}=={version}" for name, version in plugins.items()) or "zoo-core"
     parts = [f"\n# {_quoted(title)}\n", facts + "\n", USE.format(distributions=wanted, source=json.dumps(source))]
     parts += ["## Classes\n", ", ".join(map(_quoted, model.class_names)) + "\n"]
-    parts += [part for part in (_trained(training), _measured(data)) if part]
+    parts += [part for part in (_trained(model.provenance), _measured(data)) if part]
     return "\n".join(parts)
 
 
@@ -232,15 +232,32 @@ def _quoted(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
-def _trained(training: Mapping[str, Any]) -> str:
-    """Return where the weights come from."""
-    data, options, versions = (training.get(key) for key in ("data", "options", "versions"))
-    if not (isinstance(data, Mapping) and isinstance(options, Mapping) and isinstance(versions, Mapping)):
+def _trained(known: Provenance | None) -> str:
+    """Return where the weights come from; nothing if there is nothing to tell."""
+    if known is None:
         return ""
-    seen = f"{data.get('name')}, {data.get('split')}, {data.get('images')} images"
-    lines = ["## Training\n", f"- data: {_quoted(seen)}", f"- steps: {training.get('step')}"]
-    lines += [f"- {name.replace('_', ' ')}: {options[name]}" for name in ("batch_size", "seed") if name in options]
-    return "\n".join([*lines, f"- versions: {_quoted(', '.join(f'{k} {v}' for k, v in versions.items()))}", ""])
+    lines = []
+    if known.data is not None:
+        lines.append(f"- data: {_quoted(f'{known.data.name}, {known.data.split}, {known.data.images} images')}")
+    if known.step is not None:
+        lines.append(f"- steps: {known.step}")
+    numbers = {name: known.options.get(name) for name in ("batch_size", "seed")}
+    lines += [f"- {name.replace('_', ' ')}: {number}" for name, number in numbers.items() if isinstance(number, int)]
+    if known.versions:
+        lines.append(f"- versions: {_quoted(', '.join(f'{k} {v}' for k, v in known.versions.items()))}")
+    if known.began is not None and (lines or known.began.kind != "recipe"):
+        lines.append(f"- began with: {_began(known.began)}")
+    return "\n".join(["## Training\n", *lines, ""]) if lines else ""
+
+
+def _began(origin: Origin) -> str:
+    """Return what weights began with, in words."""
+    name = _quoted(origin.name)
+    if origin.kind == "hub":
+        return f"{name} on the Hub" + (f", commit {origin.commit}" if origin.commit else "")
+    if origin.kind == "file":
+        return f"the file {name}" + (f", sha256 {origin.sha256}" if origin.sha256 else "")
+    return f"a saved model, {name}" if origin.kind == "saved" else f"new weights of {name}"
 
 
 def _measured(data: Mapping[str, Any]) -> str:

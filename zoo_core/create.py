@@ -13,6 +13,7 @@ from zoo_core.contributions import Recipe
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, nearest
 from zoo_core.importing import source_of
+from zoo_core.provenance import Origin, Provenance
 from zoo_core.recipes import resolve
 from zoo_core.registry import find
 from zoo_core.report import LoadReport
@@ -119,4 +120,5 @@ def _fresh(
     given = {} if num_classes is None else {"num_classes": num_classes}
     detector = build(resolve(recipe, {**overrides, **given}), class_names)
     detector.recipe = recipe if isinstance(recipe, str) else ""
+    detector.provenance = Provenance(began=Origin(kind="recipe", name=detector.recipe or detector.spec.type))
     return detector

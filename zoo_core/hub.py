@@ -1,4 +1,5 @@
-"""A saved detector is a folder that says all about itself: ``config.json``, ``model.safetensors`` and its card, ``README.md``.
+"""A saved detector is a folder that says all about itself: ``config.json``, ``model.safetensors``, its card, ``README.md``, and
+``training.json``, where something is known of how it was trained.
 
 Loading resolves registered names alone; nothing that is in the folder is executed.
 """
@@ -6,6 +7,7 @@ Loading resolves registered names alone; nothing that is in the folder is execut
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,17 +20,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo_core import card
+from zoo_core import card, provenance
 from zoo_core.build import build
 from zoo_core.detectors.detector import Detector
-from zoo_core.errors import CheckpointError, InputError, SpecError, UnknownNameError, ZooError
-from zoo_core.plugins import plugins
+from zoo_core.errors import CheckpointError, InputError, SpecError, UnknownNameError
+from zoo_core.origins import missing, origins, other_versions
 from zoo_core.recipes import resolve
 from zoo_core.registry import find
 from zoo_core.replace import replaced
 from zoo_core.report import LoadReport
-from zoo_core.specs import ComponentSpec, slots, validate
+from zoo_core.specs import ComponentSpec, validate
 from zoo_core.uninitialised import Uninitialised
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -69,7 +73,7 @@ def save(model: Detector, folder: str | Path) -> Path:
     _check_replaceable(folder)
     with replaced(folder) as fresh:
         write(model, fresh)
-        text = card.written(model, origins(model.spec), str(folder), card.of(folder))
+        text = card.written(model, origins(model.spec), provenance.without_path(str(folder)), card.of(folder))
         (fresh / card.CARD).write_bytes(text.encode(errors="replace"))
     return folder
 
@@ -77,7 +81,7 @@ def save(model: Detector, folder: str | Path) -> Path:
 def _check_replaceable(folder: Path) -> None:
     """Raise if the folder holds anything but a model that `save` wrote: it would be lost."""
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    others = sorted(present - {CONFIG, WEIGHTS, card.CARD})
+    others = sorted(present - {CONFIG, WEIGHTS, card.CARD, provenance.FILE})
     if others:
         raise CheckpointError(f"{folder} holds other files ({', '.join(others[:3])}); save to a new or empty folder")
     if CONFIG in present:
@@ -91,10 +95,18 @@ def write(model: Detector, folder: Path) -> None:
         recipe=model.recipe,
         class_names=model.class_names,
         plugins=origins(model.spec),
-        spec=model.spec.model_dump(mode="json"),
+        spec=settings(model.spec),
     )
     (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if model.provenance is not None:
+        provenance.write(model.provenance, folder)
     save_file(separate(model.state_dict()), folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def settings(spec: ComponentSpec) -> dict[str, Any]:
+    """Return options as ``config.json`` holds them: in full, but of files of this machine the names alone."""
+    found: dict[str, Any] = provenance.without_paths(spec.model_dump(mode="json"))
+    return found
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -123,7 +135,9 @@ def load(folder: str | Path, **overrides: Any) -> Detector:
     """
     folder = locate(folder)
     config = read_config(folder)
-    spec = resolve(spec_of(config, folder), overrides)
+    spec, known = resolve(spec_of(config, folder), overrides), provenance.read(folder)
+    if others := other_versions(config.plugins):
+        log.warning("%s was saved with %s", folder, others)
     try:
         with Uninitialised():
             model = build(spec, config.class_names)
@@ -136,6 +150,7 @@ def load(folder: str | Path, **overrides: Any) -> Detector:
             raise
         raise CheckpointError(f"the weights depend on what was set otherwise ({', '.join(overrides)}): {error}") from error
     model.recipe, model.report = config.recipe, LoadReport(loaded=list(model.state_dict()))
+    model.provenance = known
     return model.eval()
 
 
@@ -196,9 +211,9 @@ def spec_of(config: Config, folder: Path) -> ComponentSpec:
         cls = find("assembly", str(config.spec.get("type"))).spec()
         spec: ComponentSpec = validate(cls, config.spec)
     except (SpecError, UnknownNameError) as error:
-        installed = {plugin.distribution: plugin.version for plugin in plugins() if plugin.status == "ok"}
-        missing = [f"{name}=={version}" for name, version in config.plugins.items() if name not in installed]
-        hint = f"\nit was saved with plugins that are not here: pip install {' '.join(missing)}" if missing else ""
+        absent = missing(config.plugins)
+        hint = f"\nit was saved with plugins that are not here: pip install {' '.join(absent)}" if absent else ""
+        hint += f"\nit was saved with {others}" if (others := other_versions(config.plugins)) else ""
         raise CheckpointError(f"{folder / CONFIG}: {error}{hint}") from error
     return spec
 
@@ -269,17 +284,3 @@ def sound(tensor: Tensor, like: Tensor, name: str, path: Path) -> Tensor:
     if tensor.is_floating_point() and not (tensor.sum().isfinite() or tensor.isfinite().all()):  # a sum is quick
         raise CheckpointError(f"{path}: {name} holds values that are not finite; nothing can be found with them")
     return tensor
-
-
-def origins(spec: ComponentSpec, kind: str = "assembly") -> dict[str, str]:
-    """Return the distributions and versions that the parts of a spec come from."""
-    try:
-        plugin = find(kind, spec.type).plugin
-    except ZooError:
-        return {}
-    found = {plugin.distribution: plugin.version}
-    for name, slot in slots(type(spec)).items():
-        part = getattr(spec, name)
-        if part is not None:
-            found |= origins(part, slot)
-    return dict(sorted(found.items()))

@@ -15,6 +15,7 @@ from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, ZooError
 from zoo_core.hub import CONFIG, steps
 from zoo_core.plugins import FOREIGN
+from zoo_core.provenance import Provenance, of_file
 from zoo_core.registry import Entry, entries
 from zoo_core.report import LoadReport
 from zoo_core.specs import ComponentSpec, spec_class, validate
@@ -221,5 +222,6 @@ def _read(entry: Entry, importer: Importer, request: ImportRequest) -> Detector:
     except FOREIGN as error:
         raise entry.broken("fails in `read`", error) from error
     if isinstance(detector, Detector):
+        detector.provenance = Provenance(began=of_file(request.path))
         return detector
     raise entry.broken(f"returns a {type(detector).__name__}, which is no Detector")

@@ -1,8 +1,7 @@
-"""A detector onto the Hub: one commit of its three files, on top of what was there."""
+"""A detector onto the Hub: one commit of its files, on top of what was there."""
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -10,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo_core import card as cards
-from zoo_core import hub
+from zoo_core import hub, provenance
 from zoo_core.access import TIMEOUT, Access, asked, told
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, HubError, InputError
+from zoo_core.origins import origins
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi, ModelInfo
-
-PROVENANCE = "training.json"
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
 
 
 def push(
@@ -57,9 +55,7 @@ def push(
     Example:
         >>> zoo.push(model, "org/traffic", private=True, card={"license": "apache-2.0"})
     """
-    from huggingface_hub import CommitOperationAdd
-
-    model, local, training = _given(model)
+    model, local = _given(model)
     cards.checked(card or {})
     if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
         raise InputError("a commit cannot be changed; give the name of a branch as the revision")
@@ -69,12 +65,12 @@ def push(
         info = _repository(api, repo_id, private, revision)
         there = _card_there(info, Path(folder) / "there", access)
         old = chosen(local, there, repo_id) if readme is None else readme
-        text = cards.written(model, hub.origins(model.spec), repo_id, old, card, training)
+        text = cards.written(model, origins(model.spec), repo_id, old, card)
         files = _files(model, text, Path(folder) / "model")
         commit = asked(
             lambda: api.create_commit(
                 repo_id,
-                [CommitOperationAdd(path.name, path) for path in files],
+                _changes(files, info),
                 commit_message=message or "Push a model",
                 revision=revision,
                 parent_commit=info.sha,
@@ -83,18 +79,14 @@ def push(
         return str(commit.commit_url)
 
 
-def _given(model: Detector | str | Path) -> tuple[Detector, str, dict[str, Any]]:
-    """Return a detector, and of a folder its card and how it was trained."""
+def _given(model: Detector | str | Path) -> tuple[Detector, str]:
+    """Return a detector, and of a folder its card."""
     if isinstance(model, Detector):
-        return model, "", {}
+        return model, ""
     if not isinstance(model, str | Path):
         raise InputError(f"push takes a detector or the folder of a saved one, not a {type(model).__name__}")
     folder = hub.locate(model)
-    try:
-        training = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        training = {}  # most models have none, and it is not needed
-    return hub.load(folder), cards.of(folder), training if isinstance(training, dict) else {}
+    return hub.load(folder), cards.of(folder)
 
 
 def _files(model: Detector, text: str, folder: Path) -> list[Path]:
@@ -103,6 +95,14 @@ def _files(model: Detector, text: str, folder: Path) -> list[Path]:
     hub.write(model, folder)
     (folder / cards.CARD).write_bytes(text.encode())
     return sorted(folder.iterdir())
+
+
+def _changes(files: list[Path], info: ModelInfo) -> list[CommitOperationAdd | CommitOperationDelete]:
+    """Return what a commit of these files does: nothing that is told of the weights that were there stays."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    outdated = {provenance.FILE} & {file.rfilename for file in info.siblings or ()} - {path.name for path in files}
+    return [*(CommitOperationAdd(path.name, path) for path in files), *map(CommitOperationDelete, outdated)]
 
 
 def _repository(api: HfApi, repo_id: str, private: bool | None, revision: str | None) -> ModelInfo:

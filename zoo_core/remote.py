@@ -1,6 +1,6 @@
 """Saved detectors on the Hub: a repository there is the folder that `hub` writes, file for file.
 
-Nothing of a repository is run: three files are taken by their names, and none of them is a pickle.
+Nothing of a repository is run: four files are taken by their names, and none of them is a pickle.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from zoo_core import card, hub
+from zoo_core import card, hub, provenance
 from zoo_core.access import BUSY, TIMEOUT, Access, asked, named, told, unreachable
 from zoo_core.contributions import NAME_ON_HUB
 from zoo_core.detectors.detector import Detector
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FILES = (hub.CONFIG, hub.WEIGHTS, card.CARD)
+FILES = (hub.CONFIG, hub.WEIGHTS, card.CARD, provenance.FILE)
 """All that is ever taken from a repository."""
 SHA = re.compile(r"[0-9a-f]{40}")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -178,14 +178,11 @@ def _verify(folder: Path, info: ModelInfo, there: list[str], access: Access) -> 
         if file.rfilename not in FILES or file.rfilename in there or not (file.lfs or file.blob_id):
             continue
         digest = hashlib.sha256() if file.lfs else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
-        with path.open("rb") as content:
-            while piece := content.read(2**20):
-                digest.update(piece)
-        due = file.lfs.sha256 if file.lfs else file.blob_id
-        if digest.hexdigest() != due:
+        found, due = provenance.hashed(path, digest), file.lfs.sha256 if file.lfs else file.blob_id
+        if found != due:
             for name in (path.resolve(), path):
                 name.unlink(missing_ok=True)
-            what = f"its {digest.name} is {digest.hexdigest()}, and should be {due}"
+            what = f"its {digest.name} is {found}, and should be {due}"
             raise HubError(f"{file.rfilename} of {info.id} came damaged from {access.url}: {what}. It was removed; try again")
 
 

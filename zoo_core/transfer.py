@@ -20,6 +20,7 @@ from zoo_core.build import build, numbered, plain
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, nearest
 from zoo_core.interfaces import BACKGROUND, SHARED
+from zoo_core.provenance import Origin, Provenance, of_folder
 from zoo_core.report import LoadReport
 from zoo_core.specs import ComponentSpec
 
@@ -53,6 +54,7 @@ class Source:
         tensor: from a name to the tensor.
         remapped: by name, those that have another name or order in the file, and by what rule; see `LoadReport`.
         unexpected: what else is in the file.
+        origin: what a detector with these weights began with; None if that is unknown.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class Source:
     tensor: Callable[[str], Tensor]
     remapped: Mapping[str, str] = field(default_factory=dict)
     unexpected: Sequence[str] = ()
+    origin: Origin | None = None
 
 
 @contextmanager
@@ -74,7 +77,8 @@ def saved(folder: str | Path) -> Iterator[Source]:
         shape = build(hub.spec_of(config, folder), config.class_names)
     path = folder / hub.WEIGHTS
     with hub.opened(path) as file:
-        yield Source(path, shape.spec, shape.class_names, shape.class_rows(), set(file.keys()), file.get_tensor)
+        names, origin = set(file.keys()), of_folder(folder)
+        yield Source(path, shape.spec, shape.class_names, shape.class_rows(), names, file.get_tensor, origin=origin)
 
 
 def imported(found: Detector, path: Path) -> Source:
@@ -90,6 +94,7 @@ def imported(found: Detector, path: Path) -> Source:
         tensors.__getitem__,
         {} if report is None else report.remapped,
         () if report is None else report.unexpected,
+        None if found.provenance is None else found.provenance.origin,
     )
 
 
@@ -114,6 +119,7 @@ def carry(model: Detector, source: Source, class_map: Mapping[str, str]) -> Load
         told = LoadReport(missing=report.missing, unexpected=report.unexpected, reinitialised=report.reinitialised)
         raise CheckpointError(f"not one tensor of {source.path} fits this model: it is of another network\n{told}")
     model.report = report
+    model.provenance = None if source.origin is None else Provenance(began=source.origin)
     return report
 
 

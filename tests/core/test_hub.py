@@ -71,7 +71,7 @@ def test_the_folder_says_where_its_parts_come_from(folder: Path) -> None:
     config = json.loads((folder / hub.CONFIG).read_text())
     assert config["format"] == 1
     assert set(config["plugins"]) == {"local", "zoo-core"}
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", hub.CONFIG, hub.WEIGHTS]
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", hub.CONFIG, hub.WEIGHTS, "training.json"]
 
 
 def test_saving_again_replaces_the_model_and_leaves_nothing_beside_it(model: Detector, folder: Path) -> None:

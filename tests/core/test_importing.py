@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +15,7 @@ from zoo_core.contributions import Component
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import BrokenPluginError, CheckpointError, InputError
 from zoo_core.importing import Importer, ImportRequest, import_model, load_weights
+from zoo_core.provenance import Origin, Provenance
 from zoo_core.recipes import resolve
 from zoo_core.specs import ComponentSpec
 
@@ -105,6 +107,11 @@ def test_the_importer_that_knows_the_file_reads_it(lines, file) -> None:
     assert isinstance(found, Detector)
     assert not found.training
     assert lines == [ImportRequest(file)]
+
+
+def test_what_is_imported_says_from_which_file(lines, file) -> None:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert import_model(file).provenance == Provenance(began=Origin(kind="file", name="x.lines", sha256=digest))
 
 
 def test_what_the_caller_says_is_handed_on(lines, file, tmp_path) -> None:

@@ -14,13 +14,14 @@ import torch
 import yaml
 
 from tests.hub.server import Fault, Hub
-from zoo_core import card, hub, remote
+from zoo_core import card, hub, provenance, remote
 from zoo_core.create import create
 from zoo_core.data.open import open_data
 from zoo_core.detectors.detector import Detector
 from zoo_core.engine.specs import TrainSpec
 from zoo_core.engine.train import train
 from zoo_core.errors import CheckpointError, HubError, InputError
+from zoo_core.provenance import Origin, Provenance
 from zoo_core.push import push
 
 pytestmark = [
@@ -104,10 +105,37 @@ def test_trained_pushed_and_pulled_by_another_process_it_finds_the_same_to_the_b
 
 def test_what_is_in_the_repository(server: Hub, pushed: str) -> None:
     files = server.head(pushed)
-    assert sorted(files) == [".gitattributes", "README.md", "config.json", "model.safetensors"]
+    assert sorted(files) == [".gitattributes", "README.md", "config.json", "model.safetensors", "training.json"]
     repo = server.repos[pushed]
     assert len(repo.order) == 2, "one commit"
     assert set(repo.tagged()["tags"]) >= {"zoo", "object-detection", "plain_one_stage"}
+
+
+def test_how_it_was_trained_goes_along(server: Hub, model: Detector, tmp_path: Path) -> None:
+    known = Provenance(step=3, options={"seed": 4}, began=Origin(kind="recipe", name="plain_one_stage"))
+    model.provenance = known
+    push(model, "org/name")
+    again = remote.load("org/name")
+    assert again.provenance is not None
+    assert again.provenance.model_dump() == known.model_dump()
+    commit = server.repos["org/name"].branches["main"]
+    begun = Origin(kind="hub", name="org/name", commit=commit)
+    assert again.provenance.origin == begun
+    other = create("plain_one_stage", class_names=("Car",), weights="org/name")
+    assert other.provenance == Provenance(began=begun)
+    push(other, "org/other")
+    assert server.repos["org/other"].tagged()["cardData"]["base_model"] == "org/name"
+    model.provenance = None
+    push(changed(model), "org/name")
+    assert provenance.FILE not in server.head("org/name"), "it was of other weights"
+    assert remote.load("org/name").provenance is None
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"step": -1}'])
+def test_a_provenance_that_is_malformed(server: Hub, pushed: str, content: bytes) -> None:
+    server.repos[pushed].commit("main", server.head(pushed) | {provenance.FILE: content})
+    with pytest.raises(CheckpointError, match=r"training\.json"):
+        remote.load(pushed)
 
 
 def test_folders_on_this_machine_go_before_the_hub(server: Hub, model: Detector, pushed: str, tmp_path, monkeypatch) -> None:
@@ -299,7 +327,7 @@ def test_a_config_that_is_not_right(server: Hub, pushed: str, before: bytes, aft
         assert not [line for line in server.log if "model.safetensors" in line], "first the small file"
 
 
-def test_nothing_but_the_three_files_is_taken(server: Hub, pushed: str) -> None:
+def test_nothing_but_the_four_files_is_taken(server: Hub, pushed: str) -> None:
     more = {"evil.py": b"1/0", "pytorch_model.bin": b"x", "sub/config.json": b"{}", "../../evil": b"x"}
     server.repos[pushed].commit("main", server.head(pushed) | more)
     folder = remote.fetch(pushed)

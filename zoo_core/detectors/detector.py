@@ -14,6 +14,7 @@ from zoo_core.detectors.specs import DetectorSpec
 from zoo_core.errors import InputError
 from zoo_core.images import ImageSource, as_image
 from zoo_core.interfaces import Backbone, Neck, Preprocess
+from zoo_core.provenance import Provenance
 from zoo_core.report import LoadReport
 from zoo_core.types import Detections, Features, ImageBatch, Losses, Targets
 
@@ -39,6 +40,8 @@ class Detector(nn.Module, ABC):
         class_names: one name per class; they travel with the model.
         recipe: the name of the recipe, or "".
         report: what became of the weights that were last loaded into it; None for a new one.
+        provenance: what the weights were trained on, and what they began with; None when nothing is known. It is saved and
+            pushed with the model.
     """
 
     preprocess: Preprocess
@@ -51,6 +54,7 @@ class Detector(nn.Module, ABC):
         self.class_names = tuple(class_names)
         self.recipe = ""
         self.report: LoadReport | None = None
+        self.provenance: Provenance | None = None
 
     @property
     def device(self) -> torch.device:

@@ -6,7 +6,6 @@ A checkpoint appears by one rename, so that a crash or a full disk leaves the ea
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,36 +14,37 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, ValidationInfo, field_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.optim import Optimizer
 
-from zoo_core import hub
+from zoo_core import hub, provenance
 from zoo_core.detectors.detector import Detector
 from zoo_core.engine.ema import Average
 from zoo_core.engine.optim import optimizer_tensors, restore_optimizer
 from zoo_core.engine.specs import TrainSpec
 from zoo_core.errors import CheckpointError, SpecError
+from zoo_core.provenance import Data, Provenance
 from zoo_core.replace import TEMPORARY, replaced
 
-STATE = "training.json"
+STATE = provenance.FILE
 MOMENTA = "optimizer.safetensors"
 TRAINED = "training.safetensors"
 """The weights that training goes on from, where those of the model are an average."""
 
 
-class State(BaseModel):
-    """What ``training.json`` holds: where the run stands, and what it is a run of."""
+class State(Provenance):
+    """What ``training.json`` of a checkpoint holds: where the run stands, and what it is a run of."""
 
     model_config = ConfigDict(extra="forbid")
 
     step: NonNegativeInt
-    processes: int
+    processes: PositiveInt
     options: dict[str, Any]
-    data: dict[str, Any]
+    data: Data
     versions: dict[str, str]
-    scaler: dict[str, float] = {}
+    scaler: dict[str, float] = Field({}, description="of mixed precision")
     updates: NonNegativeInt = 0
 
     @field_validator("updates")
@@ -62,8 +62,8 @@ class State(BaseModel):
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """Return the checkpoints in a folder, oldest first."""
-    return [path for path in hub.steps(out) if (path / STATE).is_file()]
+    """Return the checkpoints in a folder, oldest first. A model that was saved among them is none."""
+    return [path for path in hub.steps(out) if (path / MOMENTA).is_file()]
 
 
 def save_checkpoint(out: Path, model: Detector, optimizer: Optimizer, average: Average | None, state: State, keep: int) -> Path:
@@ -103,11 +103,9 @@ def read_state(folder: Path) -> State:
     """Return where the run stands."""
     path = folder / STATE
     try:
-        return State.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return State.model_validate(provenance.content(path))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise CheckpointError(f"{path} cannot be used to resume: {where}: {first['msg']}") from error
+        raise CheckpointError(f"{path} cannot be used to resume: {provenance.first_mistake(error)}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be used to resume: {error}") from error
 
@@ -119,8 +117,9 @@ def restore_checkpoint(folder: Path, model: Detector, optimizer: Optimizer, aver
         CheckpointError: files missing or damaged, or of a model with other options.
     """
     config = hub.read_config(folder)
-    if config.spec != model.spec.model_dump(mode="json") or config.class_names != model.class_names:
-        changed = [k for k, v in model.spec.model_dump(mode="json").items() if config.spec.get(k) != v] or ["class names"]
+    before, now = provenance.without_paths(config.spec), hub.settings(model.spec)
+    if before != now or config.class_names != model.class_names:
+        changed = [name for name, value in now.items() if before.get(name) != value] or ["class names"]
         raise CheckpointError(f"{folder} is of a model with other options ({', '.join(changed)}); use another --out")
     hub.load_weights(model, folder / hub.WEIGHTS)
     if average is not None:

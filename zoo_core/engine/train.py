@@ -7,6 +7,7 @@ a run that is resumed gives the same numbers as one that never stopped, and no g
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -33,6 +34,7 @@ from zoo_core.engine.log import Log
 from zoo_core.engine.optim import make_optimizer, rate_at
 from zoo_core.engine.specs import TrainSpec
 from zoo_core.errors import CheckpointError, InputError, TrainingError
+from zoo_core.provenance import Data, Origin
 from zoo_core.types import ImageBatch, Losses
 
 
@@ -87,7 +89,8 @@ def train(
     accelerator = make_accelerator(spec, device)
     model.to(accelerator.device)
     average = None if spec.ema is None else Average(model)
-    run = _Run(accelerator, model, make_optimizer(model, spec), average, spec, data, out, on_step)
+    began = model.provenance.origin if model.provenance else None
+    run = _Run(accelerator, model, make_optimizer(model, spec), average, spec, data, out, on_step, began)
     _make(out)
     with locked(out) if accelerator.is_main_process else nullcontext():
         return run.run(resume)
@@ -105,6 +108,7 @@ class _Run:
     data: DetectionData
     out: Path
     on_step: Callable[[Step], None] | None
+    began: Origin | None
 
     @property
     def total(self) -> int:
@@ -141,6 +145,7 @@ class _Run:
         if state.step > self.total:
             raise CheckpointError(f"{found[-1]} is already beyond the {self.total} steps that are asked for")
         restore_checkpoint(found[-1], self.model, self.optimizer, self.average, state)
+        self.began = state.began
         if state.scaler and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
         return state.step
@@ -148,7 +153,8 @@ class _Run:
     def _changed(self, state: State) -> list[str]:
         now, before = self._state(state.step), state.options_in_full()
         options = [key for key, value in now.options.items() if before.get(key) != value and key not in FREE_TO_CHANGE]
-        data = [f"data {key}" for key, value in now.data.items() if state.data.get(key) != value and key != "name"]
+        before_data = dict(state.data)
+        data = [f"data {key}" for key, value in now.data if before_data[key] != value and key != "name"]
         return options + data + (["number of processes"] if now.processes != state.processes else [])
 
     def steps(self, loader: Any, start: int) -> Path:
@@ -194,6 +200,7 @@ class _Run:
             accelerator.unwrap_model(model, keep_fp32_wrapper=False)
             if self.average:
                 self.average.install()
+            self.model.provenance = self._state(step).within(self.out)
         accelerator.wait_for_everyone()
         self._agree()
         return checkpoints(self.out)[-1]
@@ -244,6 +251,7 @@ class _Run:
             options=self.spec.model_dump(mode="json"),
             data=_facts(self.data),
             versions=_versions(),
+            began=self.began,
             scaler={} if scaler is None else scaler.state_dict(),
             updates=self.average.updates if self.average else 0,
         )
@@ -283,8 +291,9 @@ def _set_rate(optimizer: Optimizer, rate: float) -> float:
     return rate
 
 
-def _facts(data: DetectionData) -> dict[str, Any]:
-    return {"name": data.name, "split": data.split, "images": len(data), "class_names": list(data.class_names)}
+def _facts(data: DetectionData) -> Data:
+    name = Path(os.path.abspath(data.name)).name  # not where it lies
+    return Data(name=name, split=data.split, images=len(data), class_names=data.class_names)
 
 
 def _versions() -> dict[str, str]:
