@@ -11,7 +11,7 @@ from tests.hub.server import Hub
 from zoo_core import hub
 from zoo_core.create import create
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the client's own code
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the client's upload
 
 
 @pytest.fixture

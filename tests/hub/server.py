@@ -5,8 +5,6 @@ It keeps everything in memory. `Hub.faults` makes it misbehave on demand, and `H
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 import threading
@@ -16,42 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-import yaml
+from tests.hub.objects import Objects
+from tests.hub.repository import Files, RefusedError, Repo, git_oid, is_lfs, oid, row
 
 DATE = "2026-01-31T12:00:00.000Z"
-Files = dict[str, bytes]
-
-
-@dataclass
-class Repo:
-    """A repository: its commits (sha to files), and the names that lead to them."""
-
-    private: bool = False
-    commits: dict[str, Files] = field(default_factory=dict)
-    order: list[str] = field(default_factory=list)
-    branches: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-
-    def commit(self, branch: str, files: Files) -> str:
-        """Put a commit on top of a branch and return its sha."""
-        told = repr((self.order, branch, sorted((name, hashlib.sha256(data).hexdigest()) for name, data in files.items())))
-        sha = hashlib.sha1(told.encode()).hexdigest()
-        self.commits[sha] = dict(files)
-        self.order.append(sha)
-        self.branches[branch] = sha
-        return sha
-
-    def sha(self, revision: str) -> str | None:
-        """Return the commit that a branch, a tag or a sha names."""
-        found = self.branches.get(revision) or self.tags.get(revision)
-        return found or (revision if revision in self.commits else None)
-
-    def tagged(self) -> dict[str, Any]:
-        """Return the metadata of the card, and the tags that a Hub makes of it."""
-        found = re.match(r"---\n(.*?)\n---", self.commits[self.branches["main"]].get("README.md", b"").decode(), re.DOTALL)
-        data = (yaml.safe_load(found[1]) if found else {}) or {}
-        tags = [*data.get("tags", []), data.get("library_name"), data.get("pipeline_tag")]
-        return {"cardData": data, "tags": [tag for tag in dict.fromkeys(tags) if tag]}
 
 
 @dataclass
@@ -69,21 +35,13 @@ class Fault:
     cut: int | None = None
 
 
-class RefusedError(Exception):
-    """An answer that is no success."""
-
-    def __init__(self, status: int, code: str = "", text: str = "", **more: str) -> None:
-        self.status, self.code, self.text, self.more = status, code, text or code, more
-
-
 class Hub:
     """The state behind the server. `tokens` says who may do what: token to (user, may write)."""
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
-        self.objects: dict[str, bytes] = {}
+        self.objects = Objects()
         self.tokens: dict[str, tuple[str, bool]] = {"hf_writer": ("org", True), "hf_reader": ("reader", False)}
-        self.readers = {"hf_writer"}
         self.faults: list[Fault] = []
         self.log: list[str] = []
         self.ranges: list[str] = []
@@ -128,27 +86,6 @@ class Hub:
         """Return the files of a revision."""
         repo = self.repos[repo_id]
         return repo.commits[repo.sha(revision) or ""]
-
-
-def is_lfs(path: str) -> bool:
-    """Say whether a file is kept by its sha256."""
-    return path.endswith((".safetensors", ".bin", ".pth"))
-
-
-def oid(path: str, data: bytes) -> str:
-    """Return what a Hub calls a file: its sha256, or the sha1 that git has for it."""
-    return hashlib.sha256(data).hexdigest() if is_lfs(path) else git_oid(data)
-
-
-def git_oid(data: bytes) -> str:
-    """Return git's name of a file."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-
-def row(path: str, data: bytes) -> dict[str, Any]:
-    """Return a file as the tree has it."""
-    found: dict[str, Any] = {"type": "file", "path": path, "oid": git_oid(data), "size": len(data)}
-    return found | ({"lfs": {"oid": oid(path, data), "size": len(data), "pointerSize": 130}} if is_lfs(path) else {})
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -245,22 +182,17 @@ class Handler(BaseHTTPRequestHandler):
         found: dict[str, Any] = json.loads(self.body or b"{}")
         return found
 
-    def _at(self, repo: Repo, revision: str) -> str:
-        sha = repo.sha(revision)
-        if sha is None:
-            raise RefusedError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
-        return sha
-
     def _route(self) -> Any:  # noqa: C901
         parts = self.parts
         if parts[:1] == ["objects"]:
-            return self._object(parts[1])
+            return self._object(parts[1], parts[2:])
         if parts[:1] != ["api"]:
             if parts[2:3] == ["resolve"]:
                 return self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
             if parts[2:] == ["info", "lfs", "objects", "batch"]:
                 self._writer()
-                return {"transfer": "basic", "objects": [self._batch(thing) for thing in self._json()["objects"]]}
+                wanted = self.state.objects.wanted
+                return {"transfer": "basic", "objects": [wanted(one, self.state.url) for one in self._json()["objects"]]}
             raise RefusedError(404)
         match parts[1:]:
             case ["whoami-v2"]:
@@ -295,9 +227,9 @@ class Handler(BaseHTTPRequestHandler):
             case [] | ["revision", _]:
                 return self._info(repo_id, repo, rest[1] if rest else "main")
             case ["tree", revision, *_]:
-                return [row(path, data) for path, data in repo.commits[self._at(repo, revision)].items()]
+                return self._paged([row(path, data) for path, data in repo.commits[repo.at(revision)].items()])
             case ["paths-info", revision]:
-                files, asked = repo.commits[self._at(repo, revision)], parse_qs(self.body.decode()).get("paths", [])
+                files, asked = repo.commits[repo.at(revision)], parse_qs(self.body.decode()).get("paths", [])
                 return [row(path, files[path]) for path in asked if path in files]
             case ["refs"]:
                 kinds = {"branches": repo.branches, "tags": repo.tags}
@@ -306,11 +238,11 @@ class Handler(BaseHTTPRequestHandler):
         self._writer()
         match rest:
             case ["branch", name]:
-                return self._name(repo.branches, name, self._at(repo, self._json().get("startingPoint") or "main"))
+                return self._name(repo.branches, name, repo.at(self._json().get("startingPoint") or "main"))
             case ["tag", revision]:
-                return self._name(repo.tags, self._json()["tag"], self._at(repo, revision))
+                return self._name(repo.tags, self._json()["tag"], repo.at(revision))
             case ["preupload", revision]:
-                files = repo.commits[self._at(repo, revision)]
+                files = repo.commits[repo.at(revision)]
                 return {"files": [self._mode(asked["path"], files) for asked in self._json()["files"]]}
             case ["commit", branch]:
                 return self._commit(repo_id, repo, branch)
@@ -327,7 +259,7 @@ class Handler(BaseHTTPRequestHandler):
         return {"path": path, "uploadMode": "lfs" if is_lfs(path) else "regular", "shouldIgnore": False, **old}
 
     def _info(self, repo_id: str, repo: Repo, revision: str) -> Any:
-        sha = self._at(repo, revision)
+        sha = repo.at(revision)
         siblings = []
         for path, data in repo.commits[sha].items():
             entry: dict[str, Any] = {"rfilename": path, "size": len(data), "blobId": git_oid(data)}
@@ -348,53 +280,33 @@ class Handler(BaseHTTPRequestHandler):
         found = [model for model in found if set(asked.get("filter", [])) <= set(model["tags"])]
         found = [model for model in found if all(text.lower() in model["id"].lower() for text in asked.get("search", []))]
         found = [model for model in found if all(model["id"].startswith(f"{name}/") for name in asked.get("author", []))]
-        first = int(asked.get("cursor", ["0"])[0])
+        return self._paged(found)
+
+    def _paged(self, rows: list[Any]) -> Any:
+        """Return a page of the rows, and where the next one is."""
+        first = int(self.query.get("cursor", ["0"])[0])
         last = first + self.state.page
-        pairs = "&".join(f"{k}={quote(v)}" for k, vs in asked.items() if k != "cursor" for v in vs)
-        link = {"Link": f'<{self.state.url}/api/models?{pairs}&cursor={last}>; rel="next"'} if last < len(found) else {}
-        return json.dumps(found[first:last]).encode(), link
+        pairs = "&".join(f"{k}={quote(v)}" for k, vs in self.query.items() if k != "cursor" for v in vs)
+        path = quote(urlsplit(self.path).path, safe="/%")
+        link = {"Link": f'<{self.state.url}{path}?{pairs}&cursor={last}>; rel="next"'} if last < len(rows) else {}
+        return json.dumps(rows[first:last]).encode(), link
 
-    def _batch(self, thing: dict[str, Any]) -> dict[str, Any]:
-        base = f"{self.state.url}/objects/{thing['oid']}"
-        actions = {"upload": {"href": base}, "verify": {"href": base}}
-        return thing | ({} if thing["oid"] in self.state.objects else {"actions": actions})
-
-    def _object(self, name: str) -> Any:
+    def _object(self, name: str, rest: list[str]) -> Any:
         if self.command == "PUT":
-            if hashlib.sha256(self.body).hexdigest() != name:
-                raise RefusedError(400, "", "this is another file")
-            self.state.objects[name] = self.body
-        elif name not in self.state.objects or len(self.state.objects[name]) != self._json()["size"]:
-            raise RefusedError(404)
+            return b"", self.state.objects.put(name, rest, self.body)
+        self.state.objects.post(name, rest, self._json())
         return {}
 
     def _commit(self, repo_id: str, repo: Repo, branch: str) -> Any:
         if self.state.before_commit:
             todo, self.state.before_commit = self.state.before_commit, None
             todo()
-        head = repo.branches.get(branch)
-        if head is None:
-            raise RefusedError(404, "RevisionNotFound", f"Invalid rev id: {branch}")
-        files = dict(repo.commits[head])
-        for line in self.body.decode().splitlines():
-            entry = json.loads(line)
-            key, value = entry["key"], entry["value"]
-            if key == "header" and value.get("parentCommit") not in (None, head):
-                raise RefusedError(412, "", "A commit has happened since. Please refresh and try again.")
-            if key == "file":
-                files[value["path"]] = base64.b64decode(value["content"])
-            if key == "lfsFile":
-                if value["oid"] not in self.state.objects:
-                    raise RefusedError(400, "", "LFS object was never uploaded")
-                files[value["path"]] = self.state.objects[value["oid"]]
-            if key == "deletedFile":
-                files.pop(value["path"], None)
-        sha = repo.commit(branch, files)
+        sha = repo.apply(branch, self.body, self.state.objects.kept)
         return {"commitUrl": f"{self.state.url}/{repo_id}/commit/{sha}", "commitOid": sha, "hookOutput": ""}
 
     def _resolve(self, repo_id: str, revision: str, path: str) -> Any:
         repo = self._repo(repo_id)
-        sha = self._at(repo, revision)
+        sha = repo.at(revision)
         data = repo.commits[sha].get(path)
         if data is None:
             raise RefusedError(404, "EntryNotFound", "Entry not found", **{"X-Repo-Commit": sha})
