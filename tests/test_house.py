@@ -195,7 +195,7 @@ def test_what_listing_loads_is_light() -> None:
 
 def test_the_command_line_imports_heavy_libraries_inside_a_command_only() -> None:
     heavy = HEAVY | {"zoo_core.types", "zoo_core.build", "zoo_core.hub", "zoo_core.data", "zoo_core.engine"}
-    allowed = {ROOT / "zoo_cli/options.py"}  # imported by `show`, when it runs
+    allowed = {ROOT / "zoo_cli/options.py", ROOT / "zoo_cli/saved_model.py"}  # imported by `show`, when it runs
     wrong = [
         f"{path.relative_to(ROOT)}, line {line}: imports {module}"
         for path in sorted((ROOT / "zoo_cli").rglob("*.py"))

@@ -32,6 +32,8 @@ class Option:
 
 WIDEST = 26
 """Columns of a table have at most this many characters; only the meaning goes on in further lines."""
+DEEPEST = 40
+"""Columns by which a tree is indented at most."""
 
 
 def options(cls: type[Spec]) -> list[Option]:
@@ -116,6 +118,16 @@ def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]
             yield from flat(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", value
+
+
+def tree(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """Yield nested options as `settings` has them, where nobody is here who knows their meaning."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and len(indent) < DEEPEST:
+            yield f"{indent}{name}:"
+            yield from tree(value, indent + "  ")
+        else:
+            yield f"{indent}{name}: {'…' if isinstance(value, Mapping) else text(value)}"
 
 
 def settings(spec: BaseModel) -> list[str]:

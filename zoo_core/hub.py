@@ -39,7 +39,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 STEP = re.compile(r"step-(\d{7,})")
 Name = Annotated[str, Field(min_length=1)]
-Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """What may stand in a pip line that a message shows."""
 
 

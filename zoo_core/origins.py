@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from zoo_core.errors import ZooError
-from zoo_core.plugins import plugins
+from zoo_core.plugins import normal_name, plugins
 from zoo_core.registry import find
 from zoo_core.specs import ComponentSpec, slots
 
@@ -24,18 +25,49 @@ def origins(spec: ComponentSpec, kind: str = "assembly") -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+@dataclass(frozen=True)
+class Requirement:
+    """A distribution that a model was saved with.
+
+    Attributes:
+        distribution: its name.
+        version: of it, when the model was saved.
+        installed: the version here; None where it is not.
+        state: "ok", "missing", "other version", or what `Plugin.status` has of one that does not work: "broken", "disabled".
+    """
+
+    distribution: str
+    version: str
+    installed: str | None
+    state: str
+
+
+def requirements(needed: Mapping[str, str]) -> list[Requirement]:
+    """Return of distributions (name to version) whether they are here."""
+    here = {normal_name(plugin.distribution): plugin for plugin in plugins()}
+    found = []
+    for name, version in needed.items():
+        plugin = here.get(normal_name(name))
+        if plugin is None:
+            found.append(Requirement(name, version, None, "missing"))
+        else:
+            state = plugin.status if plugin.status != "ok" or plugin.version == version else "other version"
+            found.append(Requirement(name, version, plugin.version, state))
+    return found
+
+
+def pip_line(found: Iterable[Requirement]) -> str:
+    """Return the one line that installs these; nothing for none."""
+    wanted = " ".join(f"{need.distribution}=={need.version}" for need in found)
+    return f"pip install {wanted}" if wanted else ""
+
+
 def missing(needed: Mapping[str, str]) -> list[str]:
     """Return which distributions are not here, as pip takes them."""
-    here = _installed()
-    return [f"{name}=={version}" for name, version in needed.items() if name not in here]
+    return [f"{need.distribution}=={need.version}" for need in requirements(needed) if need.state == "missing"]
 
 
 def other_versions(needed: Mapping[str, str]) -> str:
     """Return which distributions are here in another version than is named, in words; nothing if none is."""
-    here = _installed()
-    others = {name: version for name, version in needed.items() if here.get(name, version) != version}
-    return ", ".join(f"{name} {version} (here: {here[name]})" for name, version in others.items())
-
-
-def _installed() -> dict[str, str]:
-    return {plugin.distribution: plugin.version for plugin in plugins() if plugin.status == "ok"}
+    others = [need for need in requirements(needed) if need.state == "other version"]
+    return ", ".join(f"{need.distribution} {need.version} (here: {need.installed})" for need in others)

@@ -71,7 +71,7 @@ def plugins() -> tuple[Plugin, ...]:
     for distribution in _declaring():
         found = _records(distribution)
         if found:
-            records.setdefault(_normal(found[0].distribution), found)  # the first on the path hides an older copy
+            records.setdefault(normal_name(found[0].distribution), found)  # the first on the path hides an older copy
     return tuple(sorted((plugin for found in records.values() for plugin in found), key=_rank))
 
 
@@ -120,10 +120,10 @@ def _broken(plugin: Plugin, error: BaseException) -> Plugin:
 
 def _enabled(distribution: str) -> bool:
     wanted = os.environ.get("ZOO_PLUGINS", "").strip()
-    return not wanted or distribution == CORE or _normal(distribution) in {_normal(name) for name in wanted.split(",")}
+    return not wanted or distribution == CORE or normal_name(distribution) in {normal_name(name) for name in wanted.split(",")}
 
 
-def _normal(distribution: str) -> str:
+def normal_name(distribution: str) -> str:
     """Return the name by which pip knows a distribution."""
     return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
 

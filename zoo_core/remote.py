@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 FILES = (hub.CONFIG, hub.WEIGHTS, card.CARD, provenance.FILE)
 """All that is ever taken from a repository."""
+LARGEST_CONFIG = 2**24
+"""Bytes; ours have some thousands."""
 SHA = re.compile(r"[0-9a-f]{40}")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -60,8 +63,16 @@ def load(
     return hub.load(located(name, revision, Access(token, endpoint, cache_dir, local_files_only)), **overrides)
 
 
-def located(name: str | Path, revision: str | None = None, access: Access | None = None) -> Path:
-    """Return the folder of a model: one on this machine goes before one of that name on the Hub, which is downloaded."""
+def fetch_config(name: str | Path, revision: str | None = None, access: Access | None = None) -> Path:
+    """Return a folder with the ``config.json`` of a model, for who wants to know what it is: nothing else is downloaded.
+
+    Raises what `load` raises for a name.
+    """
+    return located(name, revision, access, (hub.CONFIG,))
+
+
+def located(name: str | Path, revision: str | None = None, access: Access | None = None, files: Sequence[str] = FILES) -> Path:
+    """Return the folder of a model: one on this machine goes before one of that name on the Hub, whose `files` are fetched."""
     found = NAME_ON_HUB.fullmatch(str(name))
     try:
         folder = hub.locate(name)
@@ -74,7 +85,7 @@ def located(name: str | Path, revision: str | None = None, access: Access | None
         return folder
     if found[2] and revision is not None:
         raise InputError(f"{name} names a revision already; give one")
-    return _fetch(found[1], revision or found[2], access or Access())
+    return _fetch(found[1], revision or found[2], access or Access(), files)
 
 
 def fetch(
@@ -90,14 +101,14 @@ def fetch(
     return _fetch(repo_id, revision, Access(token, endpoint, cache_dir, local_files_only))
 
 
-def _fetch(repo_id: str, revision: str | None, access: Access) -> Path:
+def _fetch(repo_id: str, revision: str | None, access: Access, files: Sequence[str] = FILES) -> Path:
     from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
-    if revision and SHA.fullmatch(revision) and (folder := _cached(repo_id, revision, access)):
+    if revision and SHA.fullmatch(revision) and (folder := _cached(repo_id, revision, access, files)):
         return folder
     info = None if access.local_files_only else _info(repo_id, revision, access)
     if info is None:
-        folder = _cached(repo_id, revision, access)
+        folder = _cached(repo_id, revision, access, files)
         if folder is None:
             why = "only the cache was to be asked" if access.local_files_only else f"{access.url} cannot be reached"
             raise HubError(f"{named(repo_id, revision)} is not in the cache {access.cache}, and {why}")
@@ -107,13 +118,14 @@ def _fetch(repo_id: str, revision: str | None, access: Access) -> Path:
     _check_files(repo_id, info)
     sha = str(info.sha)
     where: dict[str, Any] = {"cache_dir": access.cache, "token": access.token, "endpoint": access.endpoint}
-    there = [name for name in FILES if try_to_load_from_cache(repo_id, name, access.cache, revision=sha)]
+    new = [name for name in files if not try_to_load_from_cache(repo_id, name, access.cache, revision=sha)]
     with told(repo_id, revision, access):
-        config = asked(lambda: hf_hub_download(repo_id, hub.CONFIG, revision=sha, **where))
-        hub.read_config(Path(config).parent)  # before all that is big
-        folder = Path(asked(lambda: snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES), **where)))
+        config = Path(asked(lambda: hf_hub_download(repo_id, hub.CONFIG, revision=sha, **where)))
+        _verify(config.parent, info, [name for name in new if name == hub.CONFIG], access)
+        hub.read_config(config.parent)  # before all that is big
+        folder = Path(asked(lambda: snapshot_download(repo_id, revision=revision, allow_patterns=list(files), **where)))
     if folder.name == sha:
-        _verify(folder, info, there, access)
+        _verify(folder, info, [name for name in new if name != hub.CONFIG], access)
     return folder
 
 
@@ -134,25 +146,19 @@ def _info(repo_id: str, revision: str | None, access: Access) -> ModelInfo | Non
     return None
 
 
-def _cached(repo_id: str, revision: str | None, access: Access) -> Path | None:
-    """Return the folder of a model that is whole in the cache."""
+def _cached(repo_id: str, revision: str | None, access: Access, files: Sequence[str]) -> Path | None:
+    """Return the folder of a model in the cache, if those of `files` that it cannot be without are there."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    due = [name for name in (hub.CONFIG, hub.WEIGHTS) if name in files]
+    where: dict[str, Any] = {"cache_dir": access.cache, "local_files_only": True}
     with told(repo_id, revision, access):
         try:
-            folder = Path(
-                snapshot_download(
-                    repo_id,
-                    revision=revision,
-                    cache_dir=access.cache,
-                    local_files_only=True,
-                    allow_patterns=[hub.CONFIG, hub.WEIGHTS],
-                )
-            )
+            folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=due, **where))
         except LocalEntryNotFoundError:
             return None
-    return folder if (folder / hub.CONFIG).is_file() and (folder / hub.WEIGHTS).is_file() else None
+    return folder if all((folder / name).is_file() for name in due) else None
 
 
 def _check_files(repo_id: str, info: ModelInfo) -> None:
@@ -167,15 +173,17 @@ def _check_files(repo_id: str, info: ModelInfo) -> None:
         )
     if missing:
         raise HubError(f"{repo_id} is no model of the zoo: {' and '.join(missing)} {'are' if missing[1:] else 'is'} missing")
+    if any(file.rfilename == hub.CONFIG and (file.size or 0) > LARGEST_CONFIG for file in info.siblings or ()):
+        raise HubError(f"{repo_id} is no model of the zoo: its {hub.CONFIG} is larger than {LARGEST_CONFIG // 2**20} MB")
     if not SHA.fullmatch(str(info.sha)):
         raise HubError(f"{repo_id}: the Hub names a commit that is none: {str(info.sha)[:60]!r}")
 
 
-def _verify(folder: Path, info: ModelInfo, there: list[str], access: Access) -> None:
+def _verify(folder: Path, info: ModelInfo, new: Sequence[str], access: Access) -> None:
     """Raise `HubError` if a file that was downloaded is not the one that the Hub has; then it leaves the cache."""
     for file in info.siblings or ():
         path = folder / file.rfilename
-        if file.rfilename not in FILES or file.rfilename in there or not (file.lfs or file.blob_id):
+        if file.rfilename not in new or not (file.lfs or file.blob_id):
             continue
         digest = hashlib.sha256() if file.lfs else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
         found, due = provenance.hashed(path, digest), file.lfs.sha256 if file.lfs else file.blob_id

@@ -47,6 +47,7 @@ def names() -> list[str]:
 PARTS = (
     Component("neck", "small_neck", f"{__name__}:SmallNeckSpec", f"{__name__}:SmallNeckSpec", "a small neck"),
     Recipe("detector", "whole", f"{__name__}:whole", "a whole detector"),
+    Recipe("detector", "known", f"{__name__}:whole", weights={"coco": "org/whole@v1", "voc": "org/voc"}),
     Component("assembly", "whole", f"{__name__}:WholeSpec", f"{__name__}:WholeSpec"),
     Family(
         "backbone",
@@ -166,3 +167,12 @@ def test_the_training_that_a_recipe_is_published_with(cli) -> None:
     assert "train.augment.mosaic: 1.0" in lines[start:]
     assert json.loads(cli("show", "yolov5n", "--json").out)["training"]["augment"]["scale"] == [0.5, 1.5]
     assert "as published" not in cli("show", "faster_rcnn_r50_fpn").out
+
+
+def test_the_weights_that_a_recipe_has_tags_for(cli) -> None:
+    lines = cli("show", "known").out.splitlines()
+    start = lines.index("Weights to begin with, by tag (--weights TAG):")
+    assert lines[start + 1 : start + 4] == ["coco: org/whole@v1", "voc: org/voc", ""]
+    assert json.loads(cli("show", "known", "--json").out)["weights"] == {"coco": "org/whole@v1", "voc": "org/voc"}
+    assert "by tag" not in cli("show", "whole", "--kind", "detector").out
+    assert json.loads(cli("show", "local/whole", "--kind", "detector", "--json").out)["weights"] == {}

@@ -469,3 +469,29 @@ def test_searching_goes_through_all_pages(server: Hub, model: Detector, pushed: 
     server.stop()
     with pytest.raises(HubError, match="cannot be reached"):
         remote.search()
+
+
+def test_the_config_alone_is_fetched_on_demand(server: Hub, pushed: str) -> None:
+    server.log.clear()
+    folder = remote.fetch_config(pushed)
+    assert [path.name for path in folder.iterdir()] == [hub.CONFIG]
+    assert {said.rpartition("/")[2] for said in server.log if "/resolve/" in said} == {hub.CONFIG}
+    server.stop()
+    assert remote.fetch_config(pushed) == folder
+    with pytest.raises(HubError, match="org/name is not in the cache"):
+        remote.load(pushed)
+
+
+def test_a_config_that_comes_damaged_leaves_the_cache(server: Hub, pushed: str) -> None:
+    server.faults.append(Fault(r"GET .*/config.json", change=lambda body: body.replace(b"{", b"[", 1)))
+    with pytest.raises(HubError, match=r"config\.json of org/name came damaged"):
+        remote.fetch_config(pushed)
+    assert hub.read_config(remote.fetch_config(pushed)).class_names == NAMES
+
+
+def test_a_config_that_is_no_description_is_not_downloaded(server: Hub, pushed: str, monkeypatch) -> None:
+    monkeypatch.setattr(remote, "LARGEST_CONFIG", 100)
+    server.log.clear()
+    with pytest.raises(HubError, match=r"org/name is no model of the zoo: its config\.json is larger than"):
+        remote.fetch_config(pushed)
+    assert not [said for said in server.log if "/resolve/" in said]

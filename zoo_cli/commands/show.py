@@ -1,10 +1,14 @@
-"""Show all about one recipe or part: its options, their meanings and defaults.
+"""Show all about one recipe, part or saved model: its options and their meanings.
+
+Of a model on the Hub, config.json alone is downloaded.
 
 Examples:
   zoo-cli show faster_rcnn_r50_fpn          the complete settings of a detector
   zoo-cli show fpn                          the options of a part
   zoo-cli show zoo-fpn/fpn --kind neck      the part of that distribution
   zoo-cli show faster_rcnn_r50_fpn --json   the same for programs
+  zoo-cli show runs/first                   a saved model: classes, plugins, settings
+  zoo-cli show org/traffic@v1.0             one on the Hub
 """
 
 from __future__ import annotations
@@ -12,26 +16,36 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from zoo_cli.commands.push import add_endpoint
 from zoo_cli.families import members
 from zoo_cli.parser import one_of
-from zoo_core.contributions import KINDS, Family, Recipe
-from zoo_core.errors import AmbiguousNameError, UnknownNameError, nearest
+from zoo_core.contributions import KINDS, NAME_ON_HUB, Family, Recipe
+from zoo_core.errors import AmbiguousNameError, CheckpointError, HubError, InputError, UnknownNameError, nearest
 from zoo_core.plugins import plugins
 from zoo_core.registry import Entry, entries, find
+
+NAME_HELP = "a name of 'zoo-cli list', or distribution/name; else a saved model: a folder, or org/name[@revision] on the Hub"
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("name", metavar="NAME", help="a name of 'zoo-cli list', or distribution/name")
+    parser.add_argument("name", metavar="NAME", help=NAME_HELP)
     parser.add_argument("--kind", type=one_of(KINDS, "kind"), metavar="KIND", help="where one name is in several kinds")
+    parser.add_argument("--revision", metavar="NAME", help="of a model on the Hub: a branch, a tag or a commit (default: main)")
+    add_endpoint(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(args: Namespace) -> int:
     """Print what is known of a name."""
     found = [find(args.kind, args.name)] if args.kind else everywhere(args.name)
+    if not found:
+        return show_model(args)
+    if args.revision is not None:
+        raise InputError(f"'{args.name}' is installed here; --revision is of a model on the Hub")
     if args.json:
         if len(found) > 1:
             kinds = " and ".join(entry.contribution.kind for entry in found)
@@ -42,6 +56,35 @@ def run(args: Namespace) -> int:
     return 0
 
 
+def show_model(args: Namespace) -> int:
+    """Print what a saved model is, which no registered name stands for."""
+    from zoo_cli import saved_model
+
+    folder = of_model(args)
+    name = f"{args.name}@{args.revision}" if args.revision is not None else args.name
+    try:
+        print(json.dumps(saved_model.document(name, folder), indent=2) if args.json else saved_model.page(name, folder))
+    except RecursionError as error:
+        raise CheckpointError(f"{folder / 'config.json'} is nested too deeply") from error
+    return 0
+
+
+def of_model(args: Namespace) -> Path:
+    """Return a folder with the ``config.json`` of the model that is named; raise what says that nothing has that name."""
+    from zoo_core.access import Access
+    from zoo_core.remote import fetch_config
+
+    on_hub = NAME_ON_HUB.fullmatch(args.name)
+    if not (on_hub or "/" in args.name or (args.name and Path(args.name).exists())):
+        raise UnknownNameError(f"nothing {unknown(args.name)}{_broken()}")
+    try:
+        return fetch_config(args.name, args.revision, Access(endpoint=args.endpoint))
+    except HubError as error:
+        if on_hub and (on_hub[2] or args.revision is not None):
+            raise
+        raise UnknownNameError(f"nothing installed {unknown(args.name)}{_broken()}\n{error}") from error
+
+
 def everywhere(name: str) -> list[Entry]:
     """Return what has that name, in any kind. Families are asked only when nothing registered has it."""
     registered = list(entries())
@@ -50,12 +93,18 @@ def everywhere(name: str) -> list[Entry]:
     found = [find(kind, name) for kind in KINDS if kind in kinds] or named
     families = {e.contribution.kind for e in registered if isinstance(e.contribution, Family)}
     asked = [] if found else [kind for kind in KINDS if kind in families]
-    found += [entry for entry in map(partial(_in_family, name), asked) if entry]
-    if not found:
-        names = [e.contribution.name for e in registered if not isinstance(e.contribution, Family)]
+    return found + [entry for entry in map(partial(_in_family, name), asked) if entry]
+
+
+def unknown(name: str) -> str:
+    """Return the end of a message that nothing is called so: with the nearest name, if one is like it."""
+    registered = list(entries())
+    names = [e.contribution.name for e in registered if not isinstance(e.contribution, Family)]
+    if "/" in name:
+        hint = nearest(name, [e.qualified for e in registered])
+    else:
         hint = nearest(name, names) or nearest(name, [member for _, member in members(registered)])
-        raise UnknownNameError(f"nothing is named '{name}'{hint or ' (zoo-cli list shows all)'}{_broken()}")
-    return found
+    return f"is named '{name}'{hint or ' (zoo-cli list shows all)'}"
 
 
 def _in_family(name: str, kind: str) -> Entry | None:
@@ -87,7 +136,8 @@ def document(entry: Entry, name: str) -> dict[str, Any]:
         "family": _is_family(entry, name),
     }
     if isinstance(part, Recipe):
-        return about | {"spec": resolve(entry.qualified).model_dump(mode="json"), "training": entry.training()}
+        spec = resolve(entry.qualified).model_dump(mode="json")
+        return about | {"spec": spec, "training": entry.training(), "weights": dict(part.weights)}
     return about | {"options": [vars(option) for option in options(spec_class(entry))]}
 
 
@@ -110,6 +160,8 @@ def page(entry: Entry, name: str) -> str:
         lines += ["'zoo-cli list PATTERN' finds their names. All have these options:", ""]
     if isinstance(part, Recipe):
         lines += settings(resolve(entry.qualified))
+        tags = [f"{tag}: {place}" for tag, place in part.weights.items()]
+        lines += ["", "Weights to begin with, by tag (--weights TAG):", *tags] if tags else []
         published = [f"train.{key}: {text(value)}" for key, value in flat(entry.training())]
         lines += ["", "Its training, as published:", *published] if published else []
         lines += ["", "Meanings in full: zoo-cli show TYPE. To change a setting, in training:"]
