@@ -44,15 +44,18 @@ def setting(text: str) -> Setting:
         return path, value
 
 
-def add_map(parser: ArgumentParser) -> None:
-    """Declare ``--map``."""
+OF_SAVED = "classes of the saved model (A, C) that have other names in the data (B, D); equal names need no entry"
+
+
+def add_map(parser: ArgumentParser, meaning: str = OF_SAVED) -> None:
+    """Declare ``--map``, whose help text is `meaning`."""
     parser.add_argument(
         "--map",
         dest="class_map",
         type=class_map,
         default={},
         metavar="A=B,C=D",
-        help="classes of the saved model (A, C) that have other names in the data (B, D); equal names need no entry",
+        help=meaning,
     )
 
 

@@ -14,11 +14,11 @@ from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, nearest
 from zoo_core.importing import source_of
 from zoo_core.provenance import Origin, Provenance
-from zoo_core.recipes import resolve
+from zoo_core.recipes import override, resolve
 from zoo_core.registry import find
 from zoo_core.report import LoadReport
 from zoo_core.specs import ComponentSpec
-from zoo_core.transfer import carry
+from zoo_core.transfer import carry, imported
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,27 @@ def continued(
             class_names = source.class_names
         detector = _fresh(recipe, num_classes, class_names, overrides or {})
         return detector, carry(detector, source, class_map or {})
+
+
+def with_classes(
+    found: Detector, path: Path, class_names: Sequence[str], class_map: Mapping[str, str] | None = None
+) -> Detector:
+    """Return a detector of the same network for other classes, which begins with the weights of one that was imported.
+
+    Args:
+        found: what `import_model` returned, which is left as it is.
+        path: the file that it is from.
+        class_names: of the new one.
+        class_map: classes of `found` that go on under other names.
+
+    Raises:
+        InputError: names that do not fit, or a map of names that are not there.
+    """
+    names = checked_names(class_names)
+    model = build(override(found.spec, {"num_classes": len(names)}), names)
+    carry(model, imported(found, path), class_map or {})
+    model.recipe = found.recipe
+    return model.eval()
 
 
 def tagged(recipe: str | ComponentSpec, weights: str | Path) -> str | Path:

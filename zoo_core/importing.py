@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -222,6 +222,14 @@ def _read(entry: Entry, importer: Importer, request: ImportRequest) -> Detector:
     except FOREIGN as error:
         raise entry.broken("fails in `read`", error) from error
     if isinstance(detector, Detector):
+        detector.report = _whole(detector)
         detector.provenance = Provenance(began=of_file(request.path))
         return detector
     raise entry.broken(f"returns a {type(detector).__name__}, which is no Detector")
+
+
+def _whole(detector: Detector) -> LoadReport:
+    """Return the report of an importer, in which what it does not mention was loaded as it is."""
+    report = detector.report or LoadReport()
+    told = {*report.loaded, *report.remapped, *report.reinitialised, *report.missing}
+    return replace(report, loaded=[*report.loaded, *(name for name in detector.state_dict() if name not in told)])

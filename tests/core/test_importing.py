@@ -12,11 +12,13 @@ import pytest
 from zoo_core import hub, registry
 from zoo_core.build import build
 from zoo_core.contributions import Component
+from zoo_core.create import with_classes
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import BrokenPluginError, CheckpointError, InputError
 from zoo_core.importing import Importer, ImportRequest, import_model, load_weights
 from zoo_core.provenance import Origin, Provenance
 from zoo_core.recipes import resolve
+from zoo_core.report import LoadReport
 from zoo_core.specs import ComponentSpec
 
 pytestmark = pytest.mark.usefixtures("stubs")
@@ -269,3 +271,19 @@ def test_weights_that_cannot_be_loaded(lines, tmp_path) -> None:
         load_weights(model, tmp_path / "x")
     with pytest.raises(CheckpointError, match="7 is no folder"):
         load_weights(model, 7)  # type: ignore[arg-type]
+
+
+def test_what_an_importer_does_not_tell_of_was_loaded_as_it_is(lines, file) -> None:
+    found = import_model(file)
+    assert found.report == LoadReport(loaded=list(found.state_dict()))
+
+
+def test_an_imported_detector_for_other_classes(lines, file) -> None:
+    found = import_model(file, class_names=("cat", "dog"))
+    model = with_classes(found, file, ("Hound", "cow"), {"dog": "Hound"})
+    assert (model.class_names, model.recipe, model.training) == (("Hound", "cow"), "plain_two_stage", False)
+    assert model.report
+    assert model.report.classes == {"Hound": "dog", "cow": None}
+    assert found.class_names == ("cat", "dog")
+    with pytest.raises(InputError, match="2 classes are named 'cow'"):
+        with_classes(found, file, ("cow", "cow"))
