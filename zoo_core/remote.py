@@ -77,7 +77,10 @@ def located(name: str | Path, revision: str | None = None, access: Access | None
     try:
         folder = hub.locate(name)
     except CheckpointError:
-        if found is None or Path(name).exists():
+        there = Path(name).exists()
+        if not there and not (found and found[2]) and PurePosixPath(name).suffix in PICKLES:
+            raise CheckpointError(f"{name}: no such file") from None
+        if found is None or there:
             raise
     else:
         if revision is not None:

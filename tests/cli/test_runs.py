@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from zoo_cli.commands import train
+from zoo_cli.commands.train import Beginning
 from zoo_cli.main import main
 from zoo_core.contributions import load_reference
 from zoo_core.engine import train as engine
@@ -71,7 +72,10 @@ def test_a_run_begins_with_the_weights_of_another(cli, trained, tmp_path) -> Non
     rest = ("--data", "toy", "--steps", "1", "--batch-size", "1", "--lr", "1e-9", "--workers", "0", "--device", "cpu")
     outcome = cli("train", step, *rest, "--classes", "square,circle", "--out", tmp_path / "two")
     assert outcome.status == 0, outcome.err
-    assert "class by class\n  classes: square from square, circle from circle\n" in outcome.err
+    report = json.loads((tmp_path / "two/load_report.json").read_text(encoding="utf-8"))
+    assert report["classes"] == {"square": "square", "circle": "circle"}
+    assert f"weights of {step}:\nloaded " in outcome.err
+    assert "\nclasses          2  square; circle\n" in outcome.err
     found = load_file(tmp_path / "two/step-0000001/model.safetensors")
     torch.testing.assert_close(found["roi_head.classes.bias"], there["roi_head.classes.bias"][[1, 0, 3]])
     mapped = ("--weights", step, "--classes", "square,circle", "--map", "triangle=square", "--out", tmp_path / "map")
@@ -123,9 +127,11 @@ def test_a_recipe_says_how_it_is_trained() -> None:
     parser = ArgumentParser()
     train.arguments(parser)
     published = load_reference("zoo_yolo.recipes:v5_training")()
-    _, spec = train.checked(parser.parse_args(["yolov5n", "--data", "toy", "--lr", "0.5"]), "yolov5n")
+    _, spec = train.checked(
+        parser.parse_args(["yolov5n", "--data", "toy", "--lr", "0.5"]), Beginning("yolov5n", None, "yolov5n")
+    )
     assert (spec.learning_rate, spec.momentum, spec.ema) == (0.5, published["momentum"], published["ema"])
-    _, spec = train.checked(parser.parse_args([RECIPE, "--data", "toy"]), RECIPE)
+    _, spec = train.checked(parser.parse_args([RECIPE, "--data", "toy"]), Beginning(RECIPE, None, RECIPE))
     assert spec == TrainSpec()
 
 

@@ -495,3 +495,10 @@ def test_a_config_that_is_no_description_is_not_downloaded(server: Hub, pushed: 
     with pytest.raises(HubError, match=r"org/name is no model of the zoo: its config\.json is larger than"):
         remote.fetch_config(pushed)
     assert not [said for said in server.log if "/resolve/" in said]
+
+
+@pytest.mark.parametrize("name", ["missing.pth", "org/missing.pt", "./a/b/missing.pkl"])
+def test_a_file_that_is_not_there_is_not_asked_for_on_the_hub(server: Hub, name: str) -> None:
+    with pytest.raises(CheckpointError, match=r"missing.*: no such file"):
+        remote.load(name)
+    assert server.log == []

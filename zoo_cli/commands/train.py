@@ -5,13 +5,16 @@ Examples:
   zoo-cli train faster_rcnn_r18_fpn --data path/to/kitti --classes Car,Cyclist
   zoo-cli train faster_rcnn_r50_fpn --data PATH --set backbone.weights=FILE
   zoo-cli train faster_rcnn_r18_fpn --data PATH --out runs/first --resume
-  zoo-cli train yolov5n --data PATH --weights runs/imported --map car=Car
+  zoo-cli train yolov5n --data PATH --weights yolov5n.pt --map car=Car
+  zoo-cli train org/traffic --data PATH           go on from a model on the Hub
 """
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +23,8 @@ from zoo_cli.interrupt import deferred
 from zoo_cli.processes import count, is_main
 from zoo_cli.progress import Progress
 from zoo_cli.settings import add_map, add_settings, nested
-from zoo_core.errors import InputError, SpecError, TrainingError
+from zoo_cli.table import plain
+from zoo_core.errors import HubError, InputError, SpecError, TrainingError, UnknownNameError
 
 if TYPE_CHECKING:
     from zoo_core.engine.specs import TrainSpec
@@ -33,17 +37,37 @@ FLAGS = {
 }
 """The options that are settings of the training, under their names there."""
 
+WEIGHTS_HELP = (
+    "begin with these weights: a tag of the recipe ('zoo-cli show RECIPE'), the folder of a saved model, org/name[@revision] "
+    "on the Hub, or a file of another project that 'zoo-cli import' knows"
+)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run begins with.
+
+    Attributes:
+        recipe: the name of one, or the settings of a saved model.
+        weights: as the user has called them; None for none.
+        published: the name of the recipe whose training is the default; empty for a saved model of no recipe.
+    """
+
+    recipe: str | ComponentSpec
+    weights: str | None
+    published: str
+
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
         "recipe",
         metavar="RECIPE",
-        help="a detector of 'zoo-cli list --kind detector', or the folder of a saved one to go on from",
+        help="a detector of 'zoo-cli list --kind detector'; or a saved one to go on from: a folder, or org/name on the Hub",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/RECIPE)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
-    parser.add_argument("--weights", type=Path, metavar="DIR", help="begin with the weights of the model saved in DIR")
+    parser.add_argument("--weights", metavar="WHAT", help=WEIGHTS_HELP)
     add_map(parser)
     add_settings(parser)
     add_data(parser, "train", skipped="images and boxes that cannot be used")
@@ -67,23 +91,25 @@ def run(args: Namespace) -> int:
     from zoo_core.engine.checkpoint import checkpoints
     from zoo_core.engine.train import check_folder, train
 
-    recipe, weights = beginning(args)
-    overrides, spec = checked(args, recipe)
-    where = device(args.device)
-    args.skip_bad = spec.skip_bad  # which --set may have set
     out = args.out or Path("runs") / args.recipe.replace("/", "-")
     check_folder(out)
+    begun = beginning(args)
+    overrides, spec = checked(args, begun)
+    where = device(args.device)
+    args.skip_bad = spec.skip_bad  # which --set may have set
+    weights = found(begun)
     data = read(args)
     torch.manual_seed(spec.seed)  # the weights that the model begins with
     if weights is None:
-        model, report = create(recipe, class_names=data.class_names, **overrides), None
+        model = create(begun.recipe, class_names=data.class_names, **overrides)
     else:
-        model, report = continued(recipe, weights, args.class_map, class_names=data.class_names, overrides=overrides)
+        model, _ = continued(begun.recipe, weights, args.class_map, class_names=data.class_names, overrides=overrides)
+    model.recipe = model.recipe or begun.published
     if is_main():
         size = sum(parameter.numel() for parameter in model.parameters())
-        print(f"{args.recipe}: {size / 1e6:.1f} million parameters, on {where}", file=sys.stderr)
-        if report is not None and not args.resume:
-            print(f"weights of {weights}: {report}".replace("\n", "\n  "), file=sys.stderr)
+        print(f"{plain(args.recipe)}: {size / 1e6:.1f} million parameters, on {where}", file=sys.stderr)
+        if begun.weights is not None and not (args.resume and checkpoints(out)):
+            print("\n".join(fates(begun.weights, str(model.report), out)), file=sys.stderr)
         print(f"{summary(data)}; {_length(spec, len(data))}", file=sys.stderr)
         if spec.warmup_steps >= spec.total_steps(len(data), count()):
             told = f"the run ends before the rate has climbed, which takes {spec.warmup_steps} steps: train longer, or set"
@@ -118,33 +144,60 @@ def _length(spec: TrainSpec, images: int) -> str:
     return f"{steps} step{'s' if steps > 1 else ''} of {spec.batch_size}{together}"
 
 
-def beginning(args: Namespace) -> tuple[str | ComponentSpec, Path | None]:
-    """Return the recipe, and the folder of the weights to begin with; a saved model is both."""
-    from zoo_core import hub
-    from zoo_core.registry import names
+def fates(weights: str, report: str, out: Path) -> list[str]:
+    """Return what became of weights, as a table, and where it is in full."""
+    from zoo_core.engine.log import REPORT
 
-    weights: Path | None = args.weights
-    saved = Path(args.recipe)
-    if args.recipe in names("detector") or not saved.is_dir():
-        if args.class_map and weights is None:
+    table = [plain(line) for line in report.splitlines()]
+    return [f"weights of {plain(weights)}:", *table, f"tensor by tensor: {plain(str(out / REPORT))}"]
+
+
+def beginning(args: Namespace) -> Beginning:
+    """Return what a run begins with. A name of a recipe goes before a folder, and that before a name on the Hub."""
+    from zoo_core import hub
+    from zoo_core.registry import find, names
+    from zoo_core.remote import fetch_config
+
+    path = Path(args.recipe)
+    try:
+        find("detector", args.recipe)
+    except UnknownNameError as error:
+        if path.is_file():
+            raise InputError(f"{path} is a file; name a recipe, and the file with --weights") from None
+        if "/" not in args.recipe and not path.exists():
+            raise
+        folder = _of_model(args.recipe, fetch_config, str(error))
+    else:
+        if args.class_map and args.weights is None:
             raise InputError("--map says which classes of a saved model are which here; name that model with --weights")
-        return args.recipe, weights
-    folder = hub.locate(saved)
-    return hub.spec_of(hub.read_config(folder), folder), weights or saved
+        return Beginning(args.recipe, args.weights, args.recipe)
+    config = hub.read_config(folder)
+    published = config.recipe if config.recipe in names("detector") else ""
+    return Beginning(hub.spec_of(config, folder), args.weights or args.recipe, published)
 
 
-def published(recipe: str | ComponentSpec, args: Namespace) -> str:
-    """Return the name of the recipe whose training is the default; none for a saved model of no recipe."""
-    from zoo_core import hub
-    from zoo_core.registry import names
-
-    if isinstance(recipe, str):
-        return recipe
-    name = hub.read_config(hub.locate(Path(args.recipe))).recipe
-    return name if name in names("detector") else ""
+def _of_model(name: str, fetched: Callable[[str], Path], no_recipe: str) -> Path:
+    try:
+        return fetched(name)
+    except HubError as error:
+        if "@" in name:
+            raise
+        raise HubError(f"{no_recipe}\n{error}") from error
 
 
-def checked(args: Namespace, recipe: str | ComponentSpec) -> tuple[dict[str, Any], TrainSpec]:
+def found(begun: Beginning) -> str | Path | None:
+    """Return the file or folder of the weights, downloaded if they are on the Hub; None where there are none."""
+    from zoo_core.create import tagged
+    from zoo_core.importing import is_file
+    from zoo_core.remote import located
+
+    if begun.weights is None:
+        return None
+    weights = tagged(begun.recipe, begun.weights)
+    return weights if is_file(weights) else located(weights)
+
+
+def checked(args: Namespace, begun: Beginning) -> tuple[dict[str, Any], TrainSpec]:
     """Return the overrides of the recipe and the options of the training, with all that is wrong in both told at once."""
     from zoo_core.engine.specs import TrainSpec, training_of
     from zoo_core.recipes import merge, resolve
@@ -157,11 +210,11 @@ def checked(args: Namespace, recipe: str | ComponentSpec) -> tuple[dict[str, Any
     flags = {name: getattr(args, flag) for flag, name in FLAGS.items() if getattr(args, flag) is not None}
     spec = TrainSpec()
     try:
-        spec = training_of(published(recipe, args), merge(flags, chosen))
+        spec = training_of(begun.published, merge(flags, chosen))
     except SpecError as error:
         problems += [(f"train.{path}" if path else "train", text) for path, text in error.problems]
     try:
-        resolve(recipe, overrides)
+        resolve(begun.recipe, overrides)
     except SpecError as error:
         problems += error.problems
     if problems:

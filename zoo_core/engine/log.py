@@ -1,4 +1,4 @@
-"""A log that a program can read: one JSON object per line."""
+"""What a program can read of a run: a log, one JSON object per line, and what became of the weights that it began with."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from zoo_core.errors import CheckpointError
+from zoo_core.report import LoadReport
 
 LOG = "log.jsonl"
+REPORT = "load_report.json"
 
 
 class Log:
@@ -33,6 +35,18 @@ class Log:
         """Append a record."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+
+
+def write_report(out: Path, report: LoadReport | None) -> None:
+    """Write what became of each tensor of the weights that a run begins with; without any, no earlier run's is left there."""
+    path = out / REPORT
+    try:
+        if report is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _step(line: str) -> float:

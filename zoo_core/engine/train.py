@@ -30,7 +30,7 @@ from zoo_core.detectors.detector import Detector
 from zoo_core.engine.accelerator import make_accelerator
 from zoo_core.engine.checkpoint import State, checkpoints, locked, read_state, restore_checkpoint, save_checkpoint, sweep
 from zoo_core.engine.ema import Average
-from zoo_core.engine.log import Log
+from zoo_core.engine.log import Log, write_report
 from zoo_core.engine.optim import make_optimizer, rate_at
 from zoo_core.engine.specs import TrainSpec
 from zoo_core.errors import CheckpointError, InputError, TrainingError
@@ -68,7 +68,8 @@ def train(
         model: the detector; trained in place. With ``spec.ema`` it is left with the average of its weights.
         data: images and targets; its class names must be the model's.
         spec: the options.
-        out: folder for checkpoints and ``log.jsonl``.
+        out: folder for checkpoints and ``log.jsonl``; and, of a model that begins with weights, ``load_report.json``, which
+            says what became of each tensor of them.
         resume: go on from the last checkpoint in `out`, if there is one.
         device: "cpu", "cuda", "cuda:1"; None for what accelerate finds.
         on_step: called after each step.
@@ -135,6 +136,8 @@ class _Run:
         """Return the step to go on from, with the model and the optimiser put there."""
         found = checkpoints(self.out)
         if not found:
+            if self.accelerator.is_main_process:
+                write_report(self.out, self.model.report)
             return 0
         if not resume:
             raise CheckpointError(f"{self.out} holds a run up to {found[-1].name}; go on with --resume, or give another --out")
