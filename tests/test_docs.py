@@ -79,7 +79,7 @@ def test_commands_in_pages_have_the_options_that_they_name(page) -> None:
         modules[name].arguments(parser)
         args = parser.parse_args(words)  # exits if it takes no such option
         if name == "train" and args.recipe in names("detector") and "neck=weighted_sum" not in words:  # a tutorial's own
-            train.checked(args, args.recipe)
+            train.checked(args, train.beginning(args))
 
 
 def test_yolo_works_as_told(tmp_path, monkeypatch) -> None:
