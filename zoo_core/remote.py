@@ -77,8 +77,8 @@ def located(name: str | Path, revision: str | None = None, access: Access | None
     try:
         folder = hub.locate(name)
     except CheckpointError:
-        there = Path(name).exists()
-        if not there and not (found and found[2]) and PurePosixPath(name).suffix in PICKLES:
+        there = Path(str(name)).exists()
+        if not there and not (found and found[2]) and PurePosixPath(str(name)).suffix in PICKLES:
             raise CheckpointError(f"{name}: no such file") from None
         if found is None or there:
             raise

@@ -136,6 +136,17 @@ def test_no_report_of_an_earlier_attempt_is_left(cli, kitti: Path) -> None:
     assert not Path("runs/x/load_report.json").exists()
 
 
+def test_weights_of_the_backbone_alone_are_told_too(cli, kitti: Path) -> None:
+    recipe = "faster_rcnn_mobilenetv2_fpn"
+    torch.save(create(recipe, num_classes=1).backbone.body.state_dict(), "backbone.pth")
+    outcome = cli("train", recipe, "--data", kitti, *QUICK, *SMALL, "--set", "backbone.weights=backbone.pth", "--out", "runs/x")
+    assert outcome.status == 0, outcome.err
+    assert "\nweights of the backbone:\nremapped " in outcome.err
+    fresh = account(json.loads(Path("runs/x/load_report.json").read_text()), Path("runs/x"))
+    assert fresh
+    assert not any(name.startswith("backbone.") for name in fresh)
+
+
 @pytest.fixture
 def pushed(server: Hub, kitti: Path) -> str:
     push(create("faster_rcnn_mobilenetv2_fpn", class_names=("Car", "Dog"), neck={"width": 32}), "org/first")

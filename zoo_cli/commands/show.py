@@ -7,7 +7,7 @@ Examples:
   zoo-cli show fpn                          the options of a part
   zoo-cli show zoo-fpn/fpn --kind neck      the part of that distribution
   zoo-cli show faster_rcnn_r50_fpn --json   the same for programs
-  zoo-cli show runs/first                   a saved model: classes, plugins, settings
+  zoo-cli show runs/first                   a saved model: classes, plugins …
   zoo-cli show org/traffic@v1.0             one on the Hub
 """
 

@@ -108,8 +108,8 @@ def run(args: Namespace) -> int:
     if is_main():
         size = sum(parameter.numel() for parameter in model.parameters())
         print(f"{plain(args.recipe)}: {size / 1e6:.1f} million parameters, on {where}", file=sys.stderr)
-        if begun.weights is not None and not (args.resume and checkpoints(out)):
-            print("\n".join(fates(begun.weights, str(model.report), out)), file=sys.stderr)
+        if model.report is not None and not (args.resume and checkpoints(out)):
+            print("\n".join(fates(begun.weights or "the backbone", str(model.report), out)), file=sys.stderr)
         print(f"{summary(data)}; {_length(spec, len(data))}", file=sys.stderr)
         if spec.warmup_steps >= spec.total_steps(len(data), count()):
             told = f"the run ends before the rate has climbed, which takes {spec.warmup_steps} steps: train longer, or set"
