@@ -117,7 +117,7 @@ def told(repo_id: str, revision: str | None, access: Access) -> Iterator[None]:
         raise HubError(f"{repo_id}: its owner lets in who asks for it; ask at {access.url}/{repo_id}") from error
     except errors.RepositoryNotFoundError as error:
         right = f"that this token may read; {LOG_IN}" if token else f"that is public; {LOG_IN}"
-        hint = _nearest_folder(repo_id)
+        hint = nearest_folder(repo_id)
         raise HubError(
             f"no repository '{repo_id}' on {access.url} {right}; nor is there a folder of that name{hint}"
         ) from error
@@ -162,7 +162,8 @@ def named(repo_id: str, revision: str | None) -> str:
     return f"{repo_id}@{revision}" if revision else repo_id
 
 
-def _nearest_folder(name: str) -> str:
+def nearest_folder(name: str) -> str:
+    """Return a hint at the folder on this machine whose name is most like `name`; nothing if none is."""
     parent = Path(name).parent
     with suppress(OSError):
         return nearest(name, [path.as_posix() for path in islice(parent.iterdir(), 1000) if path.is_dir()])

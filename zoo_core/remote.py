@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from zoo_core import card, hub, provenance
-from zoo_core.access import BUSY, TIMEOUT, Access, asked, named, told, unreachable
+from zoo_core.access import BUSY, TIMEOUT, Access, asked, named, nearest_folder, told, unreachable
 from zoo_core.contributions import NAME_ON_HUB
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, HubError, InputError
@@ -114,7 +114,7 @@ def _fetch(repo_id: str, revision: str | None, access: Access, files: Sequence[s
         folder = _cached(repo_id, revision, access, files)
         if folder is None:
             why = "only the cache was to be asked" if access.local_files_only else f"{access.url} cannot be reached"
-            raise HubError(f"{named(repo_id, revision)} is not in the cache {access.cache}, and {why}")
+            raise HubError(f"{named(repo_id, revision)} is not in the cache {access.cache}, and {why}{nearest_folder(repo_id)}")
         if not access.local_files_only:
             log.warning("%s cannot be reached; %s is taken from the cache", access.url, repo_id)
         return folder

@@ -156,7 +156,9 @@ def test_names_of_nothing(cli, server: Hub, folder: Path, name: str, told: tuple
     assert outcome.out == ""
 
 
-def test_a_hub_that_cannot_be_reached_is_told_at_once(cli, server: Hub) -> None:
+def test_a_hub_that_cannot_be_reached_is_told_at_once(cli, server: Hub, folder: Path) -> None:
+    nowhere = cli("show", "runs/frist", "--endpoint", "http://127.0.0.1:9")
+    assert nowhere.err.endswith("cannot be reached; did you mean 'runs/first'?\n"), "a typing error in a folder's name"
     outcome = cli("show", "org/x", "--endpoint", "http://127.0.0.1:9")
     assert "nothing installed is named 'org/x'" in outcome.err
     assert "org/x is not in the cache" in outcome.err
