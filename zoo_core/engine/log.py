@@ -14,9 +14,12 @@ REPORT = "load_report.json"
 
 
 class Log:
-    """Appends records to ``log.jsonl``. On resuming, the lines beyond the checkpoint's step are dropped: they come again."""
+    """Appends records to ``log.jsonl``. On resuming, the lines beyond the checkpoint's step are dropped: they come again.
 
-    def __init__(self, out: Path, start: int) -> None:
+    A run that starts anew writes the report of the weights that it begins with, too.
+    """
+
+    def __init__(self, out: Path, start: int, report: LoadReport | None = None) -> None:
         self.path = out / LOG
         lines = self._lines()
         if lines and _step(lines[0]) == float("inf"):
@@ -25,6 +28,8 @@ class Log:
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text("".join(kept), encoding="utf-8")
         temporary.replace(self.path)
+        if not start:
+            write_report(out, report)
 
     def _lines(self) -> list[str]:
         if not self.path.is_file():

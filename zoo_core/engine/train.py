@@ -30,7 +30,7 @@ from zoo_core.detectors.detector import Detector
 from zoo_core.engine.accelerator import make_accelerator
 from zoo_core.engine.checkpoint import State, checkpoints, locked, read_state, restore_checkpoint, save_checkpoint, sweep
 from zoo_core.engine.ema import Average
-from zoo_core.engine.log import Log, write_report
+from zoo_core.engine.log import Log
 from zoo_core.engine.optim import make_optimizer, rate_at
 from zoo_core.engine.specs import TrainSpec
 from zoo_core.errors import CheckpointError, InputError, TrainingError
@@ -68,8 +68,7 @@ def train(
         model: the detector; trained in place. With ``spec.ema`` it is left with the average of its weights.
         data: images and targets; its class names must be the model's.
         spec: the options.
-        out: folder for checkpoints and ``log.jsonl``; and, of a model that begins with weights, ``load_report.json``, which
-            says what became of each tensor of them.
+        out: folder for checkpoints, ``log.jsonl`` and, of weights that the model begins with, ``load_report.json``.
         resume: go on from the last checkpoint in `out`, if there is one.
         device: "cpu", "cuda", "cuda:1"; None for what accelerate finds.
         on_step: called after each step.
@@ -136,8 +135,6 @@ class _Run:
         """Return the step to go on from, with the model and the optimiser put there."""
         found = checkpoints(self.out)
         if not found:
-            if self.accelerator.is_main_process:
-                write_report(self.out, self.model.report)
             return 0
         if not resume:
             raise CheckpointError(f"{self.out} holds a run up to {found[-1].name}; go on with --resume, or give another --out")
@@ -164,7 +161,7 @@ class _Run:
         """Run the steps from `start` on, and return the last checkpoint."""
         accelerator, spec = self.accelerator, self.spec
         model, optimizer, loader = accelerator.prepare(self.model, self.optimizer, loader)
-        log = Log(self.out, start) if accelerator.is_main_process else None
+        log = Log(self.out, start, self.model.report) if accelerator.is_main_process else None
         between = spec.steps_per_checkpoint(len(self.data), accelerator.num_processes)
         saved, step, skipped, clock, whole = start, start, 0, time.perf_counter(), True
         model.train()
