@@ -94,9 +94,7 @@ class Unpickler:
         for opcode, argument, _ in pickletools.genops(cast(BinaryIO, self.file)):
             self.bounds.spend(1)
             if opcode.name == "STOP":
-                content = self.stack.pop()
-                self._empty()  # the bytes of arrays may be as large as all else
-                return content
+                return self.stack.pop()
             if not self._move(opcode.name, argument):
                 self._do(opcode.name, argument)
         raise ValueError("the pickle has no end")
