@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from zoo_core.errors import CheckpointError
+from zoo_core.pickles.bounds import STEPS
 from zoo_core.pickles.checkpoint import read_checkpoint
-from zoo_core.pickles.machine import STEPS
 from zoo_core.pickles.records import Name, Record
 
 PROTO = b"\x80\x02"
@@ -238,7 +238,7 @@ def test_the_program_of_a_tensor_is_right(read) -> None:
         ((2,), (1,), -1, 4, "no natural number"),
         ((2**100,), (1,), 0, 4, "no natural number"),
         ((2, 2), (1,), 0, 4, "differ in length"),
-        ((1,) * 17, (1,) * 17, 0, 4, "differ in length"),
+        ((1,) * 17, (1,) * 17, 0, 4, "more than 16 dimensions"),
         ((4,), (1,), 0, 5, "has 16 bytes where 20 are due"),
         ((4,), (1,), 0, -4, "unknown type or size"),
         ((4,), (1,), 0, 2**60, "its tensors take more than its"),

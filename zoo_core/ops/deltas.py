@@ -22,10 +22,12 @@ class DeltaCoder:
     Attributes:
         std: the deltas are divided by these, so that the network sees values of about 1.
         mean: subtracted from the deltas before that.
+        least_log_ratio: bound of dw and dh below, and so of how much a box shrinks; that above is `MOST_LOG_RATIO`.
     """
 
     std: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     mean: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    least_log_ratio: float = -MOST_LOG_RATIO
 
     def encode(self, boxes: Tensor, goals: Tensor) -> Tensor:
         """Return the deltas (N, 4) that lead from `boxes` to `goals`."""
@@ -39,7 +41,7 @@ class DeltaCoder:
         deltas = deltas * deltas.new_tensor(self.std) + deltas.new_tensor(self.mean)
         centres, sizes = _centres_and_sizes(boxes)
         centres = centres + deltas[..., :2] * sizes
-        halves = sizes * deltas[..., 2:].clamp(-MOST_LOG_RATIO, MOST_LOG_RATIO).exp() * 0.5
+        halves = sizes * deltas[..., 2:].clamp(self.least_log_ratio, MOST_LOG_RATIO).exp() * 0.5
         found = torch.cat([centres - halves, centres + halves], dim=-1)
         return found if size is None else clip(found, size)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import ZIP_STORED, ZipFile
@@ -13,7 +14,8 @@ from zipfile import ZIP_STORED, ZipFile
 import torch
 
 from zoo_core.errors import CheckpointError
-from zoo_core.pickles.machine import BYTES, Unpickler
+from zoo_core.pickles.bounds import Bounds
+from zoo_core.pickles.machine import BYTES, Pickle, Unpickler
 from zoo_core.pickles.records import Name
 from zoo_core.pickles.tensors import STORAGES, Storage, Vocabulary
 
@@ -38,17 +40,23 @@ def read_checkpoint(path: str | Path, allowed: Callable[[str], bool]) -> Any:
     Raises:
         CheckpointError: another kind of file; one that is damaged or cut short; one that names anything else.
     """
+    with opened(path) as (file, size):
+        start = file.read(len(ZIP))
+        file.seek(0)
+        if start == ZIP:
+            with ZipFile(file) as archive:
+                return Zip(archive, size).read(allowed)
+        if start[:1] == PICKLE:
+            return Legacy(file, size).read(allowed)
+        raise CheckpointError(f"is {'no file of torch.save' if start else 'empty'}")
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Give a file and its size to a block that reads it; whatever goes wrong there is told as a `CheckpointError`."""
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(len(ZIP))
-            file.seek(0)
-            if start == ZIP:
-                with ZipFile(file) as archive:
-                    return Zip(archive, size).read(allowed)
-            if start[:1] == PICKLE:
-                return Legacy(file, size).read(allowed)
-            raise CheckpointError(f"is {'no file of torch.save' if start else 'empty'}")
+            yield file, os.fstat(file.fileno()).st_size
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}") from None
     except OSError as error:
@@ -74,11 +82,10 @@ class Container(ABC):
     def memory(self, key: str, size: int) -> bytearray:
         """Return `size` bytes: the content of a storage, or the place where it will be put."""
 
-    def unpickler(self, data: bytes, allowed: Callable[[str], bool]) -> Unpickler:
+    def unpickler(self, file: Pickle, allowed: Callable[[str], bool]) -> Unpickler:
         """Return a machine for pickles whose tensors lie in this file."""
-        vocabulary = Vocabulary(allowed, lambda steps: machine.spend(steps))
-        machine = Unpickler(data, vocabulary.refer, vocabulary.call, self.persistent)
-        return machine
+        bounds = Bounds(file.getbuffer().nbytes)
+        return Unpickler(file, Vocabulary(allowed, bounds), self.persistent, bounds)
 
     def persistent(self, identity: Any) -> Any:
         """Return what a pickle refers to: a storage, or in the old format a class, which comes with its source."""
@@ -128,7 +135,7 @@ class Zip(Container):
         """Return what ``data.pkl`` describes."""
         if f"{self.folder}/byteorder" in self.archive.namelist() and self._entry("byteorder", 6) != b"little":
             raise CheckpointError("was written with the big end first, which is not read")
-        return self.unpickler(self._entry("data.pkl", None), allowed).load()
+        return self.unpickler(Pickle(self._entry("data.pkl", None)), allowed).load()
 
     def memory(self, key: str, size: int) -> bytearray:
         """Return the content of an entry."""
@@ -159,7 +166,8 @@ class Legacy(Container):
 
     def read(self, allowed: Callable[[str], bool]) -> Any:
         """Return what the fourth pickle describes, when its storages are filled."""
-        pickles = self.unpickler(self.file.read(BYTES), allowed)
+        file = Pickle(self.file.read(BYTES))
+        pickles = self.unpickler(file, allowed)
         if pickles.load() != MAGIC or pickles.load() != PROTOCOL:
             raise CheckpointError("is a pickle, but no file of torch.save")
         system = pickles.load()
@@ -168,7 +176,7 @@ class Legacy(Container):
         content, keys = pickles.load(), pickles.load()
         if type(keys) is not list or any(type(key) is not str for key in keys) or sorted(keys) != sorted(self.storages):
             raise ValueError("storages that are not those of the tensors")
-        self.file.seek(pickles.file.tell())
+        self.file.seek(file.tell())
         for key in keys:
             (count,) = struct.unpack("<q", self.file.read(8))
             memory = self.memories.get(key, bytearray())

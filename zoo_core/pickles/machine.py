@@ -1,9 +1,9 @@
 """The pickle machine without its teeth: it moves plain data, and never imports or calls what a file names.
 
 A pickle is a program for a small stack machine (`pickletools` describes every instruction). The standard machine looks
-names up and calls them, which is why a foreign pickle can do anything. This one asks `refer` whether a name is known, and
-hands calls to `call`: whatever these two do not know is refused by its name. All that a file can make it do is bounded: a
-*step* is an instruction or an element that is copied, and there are no more than `STEPS`.
+names up and calls them, which is why a foreign pickle can do anything. This one asks a `Vocabulary` whether a name is known,
+and what a call of it makes: whatever the vocabulary does not know is refused by its name. All that a file can make the
+machine do is bounded (`Bounds`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import io
 import pickletools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from zoo_core.errors import CheckpointError
-from zoo_core.pickles.records import Record, elements_of, filled, give_state, items_of, keys
+from zoo_core.pickles.bounds import Bounds
+from zoo_core.pickles.records import Record, elements_of, filled, items_of, keys
+from zoo_core.pickles.tensors import Vocabulary
 
-STEPS = 2_000_000
-BYTES = 16 * 2**20  # of a pickle; that of the largest YOLOv5 has less than one
+BYTES = 16 * 2**20  # of a pickle whose tensors lie beside it; that of the largest YOLOv5 has less than one
 LINE = 4096
 LONG_BITS = 128
 STRINGS = frozenset({"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"})
@@ -32,52 +33,66 @@ ALIASES = {"NEWOBJ": "REDUCE"}  # a class with arguments, or a function: it is n
 SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-class _Pickle(io.BytesIO):
+class Pickle(io.BytesIO):
     """The bytes of a pickle, whose lines are short: an integer in decimal digits takes time with the square of its length."""
 
+    def __init__(self, data: bytes) -> None:
+        if len(data) > BYTES:
+            raise CheckpointError(f"describes its tensors in {len(data)} bytes; no more than {BYTES} are read")
+        super().__init__(data)
+
     def readline(self, size: int | None = -1, /) -> bytes:
+        """Return a line, or the beginning of a long one."""
         return super().readline(LINE if size is None or size < 0 else min(size, LINE))
 
 
+class Stream:
+    """A pickle of any size in a file of `size` bytes, read piece by piece."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.file, self.left = file, size
+
+    def read(self, size: int) -> bytes:
+        """Return so many bytes, or what is left: a false length takes no memory."""
+        return self._read(self.file.read(min(size, self.left)))
+
+    def readline(self) -> bytes:
+        """Return a line, or the beginning of a long one."""
+        return self._read(self.file.readline(min(LINE, self.left)))
+
+    def _read(self, data: bytes) -> bytes:
+        self.left -= len(data)
+        return data
+
+
 class Unpickler:
-    """Runs pickles one after the other from `data`.
+    """Runs the pickles of a file one after the other.
 
     Args:
-        data: the pickles.
-        refer: from "module.name" to what stands for it; raises `CheckpointError` for what is refused.
-        call: from what `refer` gave and arguments to the result, or to an error in the same way.
+        file: the pickles.
+        vocabulary: what the names in them mean.
         persistent: from what stands for a tensor's memory to what is put in its place.
+        bounds: how much it may do.
     """
 
-    def __init__(
-        self,
-        data: bytes,
-        refer: Callable[[str], Any],
-        call: Callable[[Any, tuple[Any, ...]], Any],
-        persistent: Callable[[Any], Any],
-    ) -> None:
-        if len(data) > BYTES:
-            raise CheckpointError(f"describes its tensors in {len(data)} bytes; no more than {BYTES} are read")
-        self.file = _Pickle(data)
-        self.refer, self.call, self.persistent = refer, call, persistent
-        self.steps = 0
+    def __init__(self, file: Pickle | Stream, vocabulary: Vocabulary, persistent: Callable[[Any], Any], bounds: Bounds) -> None:
+        self.file, self.vocabulary, self.persistent, self.bounds = file, vocabulary, persistent, bounds
+        self._empty()
 
-    def spend(self, steps: int) -> None:
-        """Count steps; raise `CheckpointError` when there are too many."""
-        self.steps += steps
-        if self.steps > STEPS:
-            raise CheckpointError(f"takes more than {STEPS} steps to read; it was made to keep the reader busy")
+    def _empty(self) -> None:
+        self.stack: list[Any] = []
+        self.below: list[list[Any]] = []  # the stacks under the marks
+        self.memo: dict[int, Any] = {}
+        self.became: dict[int, tuple[Any, Any]] = {}  # by the id of the first, objects in the memo that are others now
 
     def load(self) -> Any:
         """Return what the next pickle describes.
 
         Raises `CheckpointError` for what is refused, and whatever comes of a damaged file: ValueError, IndexError, …
         """
-        self.stack: list[Any] = []
-        self.below: list[list[Any]] = []  # the stacks under the marks
-        self.memo: dict[int, Any] = {}
-        for opcode, argument, _ in pickletools.genops(self.file):
-            self.spend(1)
+        self._empty()
+        for opcode, argument, _ in pickletools.genops(cast(BinaryIO, self.file)):
+            self.bounds.spend(1)
             if opcode.name == "STOP":
                 return self.stack.pop()
             if not self._move(opcode.name, argument):
@@ -105,7 +120,8 @@ class Unpickler:
         elif name in EMPTY:
             self.stack.append(EMPTY[name]())
         elif name in GETS:
-            self.stack.append(self.memo[argument])
+            value = self.memo[argument]
+            self.stack.append(self.became.get(id(value), (value, value))[1])
         elif name in PUTS:
             self.memo[argument] = self.stack[-1]
         else:
@@ -175,16 +191,16 @@ class Unpickler:
         self.stack[-1].update(keys(marked))
 
     def _do_global(self, pair: str) -> None:
-        self.stack.append(self.refer(".".join(pair.split(" ", 1))))
+        self.stack.append(self.vocabulary.refer(".".join(pair.split(" ", 1))))
 
     def _do_stack_global(self) -> None:
         attribute, module = self.stack.pop(), self.stack.pop()
         if type(attribute) is not str or type(module) is not str:
             raise TypeError("a name that is no text")
-        self.stack.append(self.refer(f"{module}.{attribute}"))
+        self.stack.append(self.vocabulary.refer(f"{module}.{attribute}"))
 
     def _do_inst(self, pair: str) -> None:
-        function = self.refer(".".join(pair.split(" ", 1)))
+        function = self.vocabulary.refer(".".join(pair.split(" ", 1)))
         marked = self._marked()
         self.stack.append(self._called(function, tuple(marked)))
 
@@ -201,19 +217,24 @@ class Unpickler:
         self._do_reduce()
         if type(keywords) is not dict or (keywords and type(self.stack[-1]) is not Record):
             raise TypeError("keywords that nothing takes")
-        give_state(self.stack[-1], keywords or None)
+        self._build(keywords or None)
 
     def _do_build(self) -> None:
-        state = self.stack.pop()
-        give_state(self.stack[-1], state)
+        self._build(self.stack.pop())
 
     def _do_binpersid(self) -> None:
         self.stack.append(self.persistent(self.stack.pop()))
 
+    def _build(self, state: Any) -> None:
+        made = self.stack[-1]
+        self.stack[-1] = built = self.vocabulary.build(made, state)
+        if built is not made:
+            self.became[id(made)] = (made, built)
+
     def _called(self, function: Any, arguments: Any) -> Any:
         if type(arguments) is not tuple:
             raise TypeError("arguments that are no tuple")
-        return self.call(function, arguments)
+        return self.vocabulary.call(function, arguments)
 
     def _marked(self) -> list[Any]:
         """Return what lies above the last mark, and go back below it."""

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from zoo_core.errors import CheckpointError
-from zoo_core.pickles.records import Name, Record, filled
+from zoo_core.pickles.bounds import Bounds
+from zoo_core.pickles.records import Name, Record, filled, give_state
 
 STORAGES = {
     "torch.FloatStorage": torch.float32,
@@ -36,10 +37,9 @@ INERT = {
 }
 """What stays a name, and when it is called becomes a record: it means nothing here, and does nothing."""
 
+MOST_DIMENSIONS = 16
 NUMBERS = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "i2": "h", "i1": "b"}
 NUMBERS |= {"u8": "Q", "u4": "I", "u2": "H", "u1": "B", "b1": "?"}
-BYTES_PER_STEP = 64
-Spend = Callable[[int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +54,11 @@ class Vocabulary:
 
     Args:
         allowed: which further names, "module.Class", become records.
-        spend: counts the elements that are copied.
+        bounds: counts the elements and the bytes that are copied.
     """
 
-    def __init__(self, allowed: Callable[[str], bool], spend: Spend) -> None:
-        self.allowed, self.spend = allowed, spend
+    def __init__(self, allowed: Callable[[str], bool], bounds: Bounds) -> None:
+        self.allowed, self.bounds = allowed, bounds
 
     def refer(self, name: str) -> Name:
         """Return what stands for a name; raise `CheckpointError` for one that is not known."""
@@ -76,21 +76,26 @@ class Vocabulary:
         if type(function) is not Name:
             raise TypeError("a call of what is no function")
         if function.known:
-            return CALLS[function.name](self.spend, *arguments)
+            return CALLS[function.name](self.bounds, *arguments)
         return Record(function.name, arguments)
 
+    def build(self, made: Any, state: Any) -> Any:
+        """Return what an object is once it has its state, most often itself."""
+        give_state(made, state)
+        return made
 
-def _mapping(spend: Spend, pairs: Any = ()) -> dict[Any, Any]:
+
+def _mapping(bounds: Bounds, pairs: Any = ()) -> dict[Any, Any]:
     if type(pairs) is dict:
         pairs = list(pairs.items())
-    spend(len(pairs))
+    bounds.spend(len(pairs))
     if any(type(pair) not in (tuple, list) or len(pair) != 2 for pair in _sequence(pairs)):
         raise TypeError("items that are no pairs")
     return filled({}, [part for pair in pairs for part in pair])
 
 
-def _defaulting(spend: Spend, factory: Any = None, pairs: Any = ()) -> dict[Any, Any]:  # noqa: ARG001
-    return _mapping(spend, pairs)
+def _defaulting(bounds: Bounds, factory: Any = None, pairs: Any = ()) -> dict[Any, Any]:  # noqa: ARG001
+    return _mapping(bounds, pairs)
 
 
 def _sequence(values: Any) -> Any:
@@ -99,28 +104,28 @@ def _sequence(values: Any) -> Any:
     return values
 
 
-def _list(spend: Spend, values: Any = ()) -> list[Any]:
-    spend(len(_sequence(values)))
+def _list(bounds: Bounds, values: Any = ()) -> list[Any]:
+    bounds.spend(len(_sequence(values)))
     return list(values)
 
 
-def _tuple(spend: Spend, values: Any = ()) -> tuple[Any, ...]:
-    return tuple(_list(spend, values))
+def _tuple(bounds: Bounds, values: Any = ()) -> tuple[Any, ...]:
+    return tuple(_list(bounds, values))
 
 
-def _set(spend: Spend, values: Any = ()) -> set[Any]:
-    return set(filled({}, [part for value in _list(spend, values) for part in (value, None)]))
+def _set(bounds: Bounds, values: Any = ()) -> set[Any]:
+    return set(filled({}, [part for value in _list(bounds, values) for part in (value, None)]))
 
 
-def _encode(spend: Spend, text: Any, encoding: Any) -> bytes:
+def _encode(bounds: Bounds, text: Any, encoding: Any) -> bytes:
     """Bytes, as the pickles of protocol 2 have them."""
     if type(text) is not str or encoding not in ("latin1", "latin-1"):
         raise TypeError("bytes that are not written as Latin-1")
-    spend(len(text) // BYTES_PER_STEP)
+    bounds.copy(len(text))
     return text.encode("latin-1")
 
 
-def _scalar(spend: Spend, dtype: Any, data: Any = None) -> Any:  # noqa: ARG001
+def _scalar(bounds: Bounds, dtype: Any, data: Any = None) -> Any:  # noqa: ARG001
     """A number of NumPy's, as a number of Python's; one of another type as a record."""
     if type(dtype) is Record and dtype.name == "numpy.dtype" and dtype.arguments and type(data) is bytes:
         code = NUMBERS.get(dtype.arguments[0]) if type(dtype.arguments[0]) is str else None
@@ -130,15 +135,22 @@ def _scalar(spend: Spend, dtype: Any, data: Any = None) -> Any:  # noqa: ARG001
     return Record("numpy.scalar", (dtype, data))
 
 
-def _tensor(spend: Spend, storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:  # noqa: ARG001
+def dimensions(numbers: Any) -> tuple[int, ...]:
+    """Return what says where the elements of a tensor lie: few natural numbers."""
+    if len(_sequence(numbers)) > MOST_DIMENSIONS:
+        raise ValueError(f"a tensor of more than {MOST_DIMENSIONS} dimensions")
+    if any(type(number) is not int or not 0 <= number < 2**62 for number in numbers):
+        raise ValueError("a tensor whose size, stride or offset is no natural number")
+    return tuple(numbers)
+
+
+def _tensor(bounds: Bounds, storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:  # noqa: ARG001
     """A view of a storage, all of whose elements lie in it."""
     if type(storage) is not Storage:
         raise TypeError("a tensor without a storage")
-    size, stride = _sequence(size), _sequence(stride)
-    if len(size) != len(stride) or len(size) > 16:
+    size, stride, (offset,) = dimensions(size), dimensions(stride), dimensions((offset,))
+    if len(size) != len(stride):
         raise ValueError("a tensor whose size and stride differ in length")
-    if any(type(number) is not int or not 0 <= number < 2**62 for number in (offset, *size, *stride)):
-        raise ValueError("a tensor whose size, stride or offset is no natural number")
     held, needed, last = storage.values.numel(), 1, offset
     for length, step in zip(size, stride, strict=True):
         needed *= length
@@ -148,7 +160,7 @@ def _tensor(spend: Spend, storage: Any, offset: Any, size: Any, stride: Any, *re
     return torch.as_strided(storage.values, size, stride, offset)
 
 
-def _parameter(spend: Spend, data: Any, *rest: Any) -> Tensor:  # noqa: ARG001
+def _parameter(bounds: Bounds, data: Any, *rest: Any) -> Tensor:  # noqa: ARG001
     if not isinstance(data, Tensor):
         raise TypeError("a parameter without a tensor")
     return data

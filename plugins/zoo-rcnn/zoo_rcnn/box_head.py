@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from zoo_core.build import build_part
 from zoo_core.errors import InputError
 from zoo_core.interfaces import BACKGROUND, Assigner, RoIHead, Sampler
 from zoo_core.ops.boxes import clip, nonempty
-from zoo_core.ops.deltas import DeltaCoder
+from zoo_core.ops.deltas import MOST_LOG_RATIO, DeltaCoder
 from zoo_core.ops.losses import l1, softmax_cross_entropy
 from zoo_core.ops.nms import suppress
 from zoo_core.ops.roi_align import pyramid_roi_align
@@ -34,7 +35,7 @@ class BoxHead(RoIHead):
         self.num_classes = num_classes
         self.assigner: Assigner = build_part("assigner", spec.assigner)
         self.sampler: Sampler = build_part("sampler", spec.sampler)
-        self.coder = DeltaCoder(spec.std)
+        self.coder = DeltaCoder(spec.std, least_log_ratio=-MOST_LOG_RATIO if spec.shrink_bound else -inf)
         self.shared = nn.ModuleList([nn.Linear(widths.pop() * spec.roi_size**2, spec.width), nn.Linear(spec.width, spec.width)])
         self.classes = nn.Linear(spec.width, num_classes + 1)
         self.deltas = nn.Linear(spec.width, 4 * num_classes)

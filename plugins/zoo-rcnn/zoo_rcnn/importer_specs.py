@@ -15,3 +15,9 @@ class TorchvisionImporterSpec(ComponentSpec):
     """State dicts of torchvision."""
 
     type: str = "torchvision_rcnn"
+
+
+class Detectron2ImporterSpec(ComponentSpec):
+    """Files of Detectron2's model zoo, and checkpoints of its trainings."""
+
+    type: str = "detectron2_rcnn"

@@ -36,6 +36,10 @@ def zoo_contributions() -> Iterator[Contribution]:
         *("importer", "torchvision_rcnn", f"{options}:TorchvisionImporterSpec", f"{importers}.torchvision:TorchvisionImporter"),
         summary="state dicts of torchvision's fasterrcnn_resnet50_fpn (.pth)",
     )
+    yield Component(
+        *("importer", "detectron2_rcnn", f"{options}:Detectron2ImporterSpec", f"{importers}.detectron2:Detectron2Importer"),
+        summary="Faster R-CNN with FPN of Detectron2 (.pkl, .pth)",
+    )
     for name, backbone in (("r18", "ResNet-18"), ("r34", "ResNet-34"), ("r50", "ResNet-50"), ("r101", "ResNet-101")):
         recipe = f"faster_rcnn_{name}_fpn"
         yield Recipe("detector", recipe, f"zoo_rcnn.recipes:{recipe}", summary=f"Faster R-CNN, {backbone}, FPN")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from zoo_core.errors import InputError
 from zoo_core.interfaces import Assigner, DenseHead, Sampler
 from zoo_core.ops.anchors import base_anchors, grid_anchors, inside_image
 from zoo_core.ops.boxes import clip, nonempty
-from zoo_core.ops.deltas import DeltaCoder
+from zoo_core.ops.deltas import MOST_LOG_RATIO, DeltaCoder
 from zoo_core.ops.losses import binary_cross_entropy, l1
 from zoo_core.ops.nms import suppress
 from zoo_core.types import Assignment, Channels, Detections, Features, ImageBatch, Losses, Size, Targets
@@ -43,7 +44,7 @@ class RPN(DenseHead[RPNOutput]):
         self.strides = list(channels)
         self.assigner: Assigner = build_part("assigner", spec.assigner)
         self.sampler: Sampler = build_part("sampler", spec.sampler)
-        self.coder = DeltaCoder(spec.std)
+        self.coder = DeltaCoder(spec.std, least_log_ratio=-MOST_LOG_RATIO if spec.shrink_bound else -inf)
         self.per_cell = len(spec.scales) * len(spec.ratios)
         for stride in self.strides:  # buffers go to the device with the weights; they are no part of what is saved
             base = base_anchors(stride, spec.scales, spec.ratios)
@@ -122,7 +123,7 @@ class RPN(DenseHead[RPNOutput]):
             best, order = logits.topk(min(most, logits.shape[1]), dim=1)
             deltas = raw.deltas[stride].float().gather(1, order[..., None].expand(-1, -1, 4))
             boxes.append(self.coder.decode(raw.anchors[stride][order], deltas))
-            scores.append(best.sigmoid())
+            scores.append(best if self.spec.rank_by == "logit" else best.sigmoid())
             levels.append(torch.full((best.shape[1],), level, device=best.device))
         return [
             self._suppress(torch.cat([b[k] for b in boxes]), torch.cat([s[k] for s in scores]), torch.cat(levels), region)
@@ -134,4 +135,5 @@ class RPN(DenseHead[RPNOutput]):
         keep = nonempty(boxes, self.spec.least_side)
         boxes, scores, levels = boxes[keep], scores[keep], levels[keep]
         kept = suppress(boxes, scores, levels, self.spec.nms_iou, self.spec.proposals)
-        return Detections(boxes[kept], scores[kept], torch.zeros_like(levels[kept]))
+        best = scores[kept].sigmoid() if self.spec.rank_by == "logit" else scores[kept]
+        return Detections(boxes[kept], best, torch.zeros_like(levels[kept]))

@@ -57,12 +57,18 @@ class RPNSpec(ComponentSpec):
         False, description="cells of a map lie image side // map side apart, not a stride, as torchvision has them"
     )
     std: Std = Field((1.0, 1.0, 1.0, 1.0), description="scale of the box deltas")
+    shrink_bound: bool = Field(
+        True, description="a box becomes at most 62.5 times smaller, as it becomes larger; without, as Detectron2 has it"
+    )
     assigner: AssignerSlot = MaxIoUSpec(positive=0.7, negative=0.3, low_quality=True)
     sampler: SamplerSlot = RandomSamplerSpec()
     border: NonNegativeInt | None = Field(None, description="anchors farther than this outside the image are not trained on")
     candidates_train: PositiveInt = Field(2000, description="best anchors per level before suppression, in training")
     candidates: PositiveInt = Field(1000, description="best anchors per level before suppression")
     nms_iou: Share = Field(0.7, description="overlap above which the lesser proposal goes")
+    rank_by: Literal["score", "logit"] = Field(
+        "score", description="which proposals are the best; scores near 1 are equal in 32 bits, their logits are not"
+    )
     proposals: PositiveInt = Field(1000, description="proposals per image")
     least_side: NonNegativeFloat = Field(0.0, description="proposals have longer sides than this, in pixels")
 
@@ -77,6 +83,9 @@ class BoxHeadSpec(ComponentSpec):
     roi_aligned: bool = Field(True, description="pixel centres lie half a pixel inside")
     strides: tuple[PositiveInt, ...] = Field((4, 8, 16, 32), description="strides of the maps that regions are pooled from")
     std: Std = Field((0.1, 0.1, 0.2, 0.2), description="scale of the box deltas")
+    shrink_bound: bool = Field(
+        True, description="a box becomes at most 62.5 times smaller, as it becomes larger; without, as Detectron2 has it"
+    )
     assigner: AssignerSlot = MaxIoUSpec()
     sampler: SamplerSlot = RandomSamplerSpec(count=512, positive_share=0.25)
     add_targets: bool = Field(True, description="in training the targets are proposals as well")

@@ -19,6 +19,7 @@ from zoo_core.interfaces import Backbone
 from zoo_core.report import LoadReport
 from zoo_core.types import Features
 from zoo_timm.specs import TimmSpec
+from zoo_timm.stride import move_stride_first
 from zoo_timm.weights import load_weights
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class TimmBackbone(Backbone):
         self.spec = spec
         self.name = spec.type.rpartition("/")[2]
         self.body, indices = _body(self.name, spec.strides)
+        if spec.stride_first:
+            move_stride_first(self.body, self.name)
         info = self.body.feature_info
         self._outputs = dict(zip(spec.strides, indices, strict=True))
         self.channels = dict(zip(spec.strides, (info.channels()[k] for k in indices), strict=True))

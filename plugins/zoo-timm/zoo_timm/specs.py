@@ -16,6 +16,10 @@ class TimmSpec(ComponentSpec):
         0, description="how many parts from the input on are not trained: 1 the stem, 2 the first stage as well, …"
     )
     frozen_norm: bool = Field(False, description="batch normalisation uses its stored statistics, in training as well")
+    stride_first: bool = Field(
+        False,
+        description="the stride of a bottleneck is on its first 1x1 convolution, as in Caffe's and Detectron2's ResNets",
+    )
     pretrained: bool = Field(False, description="a new detector loads timm's weights from the Hub")
     weights: str | None = Field(None, description="a new detector loads this file of ImageNet weights")
 
@@ -25,6 +29,8 @@ class TimmSpec(ComponentSpec):
             raise ValueError(f"strides must ascend, got {self.strides}")
         if self.pretrained and self.weights:
             raise ValueError("give either pretrained=True or a file of weights, not both")
+        if self.pretrained and self.stride_first:
+            raise ValueError("timm's weights are for strides on the 3x3 convolutions; with stride_first=True give a file")
         return self
 
 

@@ -44,6 +44,12 @@ def test_growth_is_bounded() -> None:
     assert pytest.approx(62.5) == math.exp(MOST_LOG_RATIO)
 
 
+def test_shrinking_may_be_unbounded() -> None:
+    box, deltas = torch.tensor([[0.0, 0.0, 10.0, 10.0]]), torch.tensor([[0.0, 0.0, -7.0, 100.0]])
+    found = DeltaCoder(least_log_ratio=-math.inf).decode(box, deltas)
+    torch.testing.assert_close(found[:, 2:] - found[:, :2], torch.tensor([[10 * math.exp(-7), 625.0]]), rtol=1e-3, atol=0)
+
+
 def test_decode_clips_and_broadcasts_over_classes() -> None:
     from_ = boxes(5, 1, least=1)
     deltas = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(1))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torchvision.ops import nms
@@ -152,3 +154,11 @@ def test_detections_that_are_too_small() -> None:
     torch.testing.assert_close(every.boxes, rois)
     torch.testing.assert_close(large.boxes, rois[[0, 2]])
     assert large.labels.tolist() == [0, 0]
+
+
+def test_a_detection_may_shrink_without_bound() -> None:
+    rois, scores = torch.tensor([[10.0, 10, 60, 60]]), torch.tensor([[0.9, 0, 0, 0.1]])
+    deltas = torch.tensor([0.0, 0, -30, -30]).expand(1, CLASSES, 4)
+    for bound, side in ((True, 50 / 62.5), (False, 50 * math.exp(-6))):
+        found = head_of(BoxHeadSpec(width=16, shrink_bound=bound)).select(rois, scores, deltas, FRAME)
+        assert (found.boxes[0, 2] - found.boxes[0, 0]).item() == pytest.approx(side, rel=1e-3)

@@ -188,3 +188,23 @@ def test_proposals_that_are_too_small() -> None:
     sides = every.boxes[:, 2:] - every.boxes[:, :2]
     assert torch.equal(large.boxes, every.boxes[(sides > 20).all(dim=1)])
     assert 0 < len(large) < len(every)
+
+
+def test_a_proposal_may_shrink_without_bound() -> None:
+    box, deltas = torch.tensor([[0.0, 0, 50, 50]]), torch.tensor([[[0.0, 0, -6, -6]]])
+    raw = RPNOutput({8: torch.ones(1, 1)}, {8: deltas}, {8: box}, {8: (1, 1)})
+    for bound, side in ((True, 50 / 62.5), (False, 50 * math.exp(-6))):
+        rpn = RPN(RPNSpec(ratios=(1.0,), shrink_bound=bound), {8: WIDTH})
+        (found,) = rpn.decode(raw, batch([(64, 64)], (64, 64)))
+        assert (found.boxes[0, 2] - found.boxes[0, 0]).item() == pytest.approx(side, rel=1e-3)
+
+
+def test_of_scores_that_are_equal_in_32_bits_the_greater_logits_are_the_best() -> None:
+    boxes = torch.tensor([[0.0, 0, 50, 50], [60, 0, 90, 50]])
+    logits = {8: torch.tensor([[30.0]]), 16: torch.tensor([[40.0]])}
+    shapes = {8: (1, 1), 16: (1, 1)}
+    raw = RPNOutput(logits, {s: torch.zeros(1, 1, 4) for s in shapes}, {8: boxes[:1], 16: boxes[1:]}, shapes)
+    rpn = RPN(RPNSpec(ratios=(1.0,), rank_by="logit", proposals=1), {8: WIDTH, 16: WIDTH})
+    (found,) = rpn.decode(raw, batch([(64, 96)], (64, 96)))
+    assert found.boxes.tolist() == [[60, 0, 90, 50]]
+    assert found.scores.tolist() == [1]

@@ -12,6 +12,7 @@ from zoo_core.importing import Importer, ImportRequest
 from zoo_core.pickles.checkpoint import read_checkpoint
 from zoo_rcnn.importer_specs import MMDetectionImporterSpec
 from zoo_rcnn.importers import mmdetection_config
+from zoo_rcnn.importers.colours import red_first
 from zoo_rcnn.importers.network import check_path, detector_of
 from zoo_rcnn.importers.state_dict import is_pth, renamed, state_dict_of
 
@@ -60,8 +61,9 @@ class MMDetectionImporter(Importer):
         meta = content.get("meta") if isinstance(content, dict) else None
         meta = meta if isinstance(meta, dict) else {}
         try:
-            weights = renamed(state_dict_of(content, ("state_dict",)), RULES, REFUSED, "MMDetection")
-            return detector_of(weights, request, mmdetection_config.options(meta), class_names(meta))
+            found = renamed(state_dict_of(content, ("state_dict",)), RULES, REFUSED, "MMDetection")
+            found = red_first(found) if mmdetection_config.sees_blue_first(meta) else found
+            return detector_of(found, request, mmdetection_config.options(meta), class_names(meta))
         except (CheckpointError, InputError) as error:
             raise type(error)(f"{request.path}: {error}") from error
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zoo_core.errors import CheckpointError
+from zoo_rcnn.importers.colours import opposite
 
 LONGEST = 2**20
 Path = tuple[str, ...]
@@ -20,16 +21,16 @@ UNKNOWN = Unknown()
 FIXED: dict[str, tuple[Any, ...]] = {
     "model.type": ("FasterRCNN",),
     "model.backbone.type": ("ResNet",),
-    "model.backbone.style": ("pytorch",),  # the other, "caffe", has the strides of a block elsewhere
+    "model.backbone.style": ("pytorch", "caffe"),
     "model.backbone.strides": ((1, 2, 2, 2),),
     "model.backbone.dilations": ((1, 1, 1, 1),),
     "model.neck.type": ("FPN",),
     "model.neck.num_outs": (5,),
     "model.neck.start_level": (0,),
     "model.neck.add_extra_convs": (False,),
-    "model.data_preprocessor.bgr_to_rgb": (True,),
-    "img_norm_cfg.to_rgb": (True,),
-    "Normalize.to_rgb": (True,),
+    "model.data_preprocessor.bgr_to_rgb": (True, False),
+    "img_norm_cfg.to_rgb": (True, False),
+    "Normalize.to_rgb": (True, False),
     "model.rpn_head.type": ("RPNHead",),
     "model.rpn_head.anchor_generator.type": ("AnchorGenerator",),
     "model.rpn_head.anchor_generator.strides": ((4, 8, 16, 32, 64),),
@@ -84,19 +85,17 @@ TAKEN = {
 def options(meta: Mapping[Any, Any]) -> dict[str, Any]:
     """Return, as options of a recipe, what the configuration beside the weights says; nothing where there is none.
 
+    Where the network is one that `sees_blue_first`, what is said of colours is turned, for ours sees red first.
+
     Raises:
         CheckpointError: a network, or a way to run it, that no options of ours give. It says where.
     """
-    text = next((meta[key] for key in ("config", "cfg") if isinstance(meta.get(key), str)), "")
-    config = read(text)
-    test = _first(config, ("model", "test_cfg"), ("test_cfg",))
-    config["test_cfg"] = test if isinstance(test, dict) else {}
-    for step in _steps(_first(config, ("test_pipeline",), ("test_dataloader",), ("data", "test"))):
-        config.setdefault(str(step.get("type")), step)
+    config = _config(meta)
     for place, allowed in FIXED.items():
         value = _at(config, tuple(place.split(".")))
         if value is not UNKNOWN and value is not None and value not in allowed:
-            raise CheckpointError(f"its configuration has {place} = {_shown(value)}; only {_shown(allowed[0])} is read")
+            known = f"{' and '.join(map(_shown, allowed))} {'are' if len(allowed) > 1 else 'is'} read"
+            raise CheckpointError(f"its configuration has {place} = {_shown(value)}; only {known}")
     found: dict[str, Any] = {}
     for place, option in TAKEN.items():
         value = _at(config, tuple(place.split(".")))
@@ -108,7 +107,34 @@ def options(meta: Mapping[Any, Any]) -> dict[str, Any]:
         if not isinstance(size, tuple) or len(size) != 2 or not all(type(side) is int for side in size):
             raise CheckpointError(f"its configuration resizes images to {_shown(size)}, which is no single size")
         found.setdefault("preprocess", {}).update(long_side=max(size), short_side=min(size))
-    return found
+    if _at(config, ("model", "backbone", "style")) == "caffe":
+        found.setdefault("backbone", {})["stride_first"] = True
+    return opposite(found) if _blue_first(config) else found
+
+
+def sees_blue_first(meta: Mapping[Any, Any]) -> bool:
+    """Return whether the configuration beside the weights gives the network images as OpenCV reads them, BGR."""
+    return _blue_first(_config(meta))
+
+
+def _config(meta: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the configuration, with the parts that are in several places, by version, in one."""
+    text = next((meta[key] for key in ("config", "cfg") if isinstance(meta.get(key), str)), "")
+    config = read(text)
+    test = _first(config, ("model", "test_cfg"), ("test_cfg",))
+    config["test_cfg"] = test if isinstance(test, dict) else {}
+    for step in _steps(_first(config, ("test_pipeline",), ("test_dataloader",), ("data", "test"))):
+        config.setdefault(str(step.get("type")), step)
+    return config
+
+
+def _blue_first(config: Mapping[str, Any]) -> bool:
+    pixels = _at(config, ("model", "data_preprocessor"))
+    turned = not (isinstance(pixels, dict) and "mean" in pixels)  # the default of 3.x is not to turn, that of 2.x is
+    for place in (("img_norm_cfg", "to_rgb"), ("Normalize", "to_rgb"), ("model", "data_preprocessor", "bgr_to_rgb")):
+        value = _at(config, place)
+        turned = value if isinstance(value, bool) else turned
+    return not turned
 
 
 def read(text: str) -> dict[str, Any]:

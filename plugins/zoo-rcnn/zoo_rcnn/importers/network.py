@@ -45,9 +45,12 @@ def detector_of(found: Renamed, request: ImportRequest, options: Mapping[str, An
     weights = found.tensors
     recipe = request.recipe or _recipe(weights)
     given = request.class_names or names
-    if request.recipe:  # its backbone has options of its own
-        options = {part: value for part, value in options.items() if part != "backbone"}
-    spec: Any = resolve(resolve(recipe, options), _widths(weights))
+    backbone = dict(options.get("backbone", {}))
+    if request.recipe:  # its backbone has options of its own; but where the stride is, the weights say
+        backbone = {name: value for name, value in backbone.items() if name == "stride_first"}
+    if f"{BODY}.layer1.0.conv3.weight" not in weights:  # blocks of two convolutions have one form
+        backbone.pop("stride_first", None)
+    spec: Any = resolve(resolve(recipe, {**options, "backbone": backbone}), _widths(weights))
     anchors, due = len(weights["proposer.objectness.weight"]), len(spec.proposer.scales) * len(spec.proposer.ratios)
     if anchors != due:
         raise CheckpointError(f"it proposes {anchors} boxes per cell, not {due}, and does not say of what sizes")

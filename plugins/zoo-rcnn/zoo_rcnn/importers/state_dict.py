@@ -93,5 +93,5 @@ def _renamed(name: str, rules: Rules) -> str | None:
 
 
 def _replaced(match: re.Match[str], words: str) -> str:
-    strides = [STRIDES[int(group)] if group and group in "0123" else "" for group in match.groups()]
+    strides = [STRIDES[int(group)] if group in ("0", "1", "2", "3") else "" for group in match.groups()]
     return re.sub(r"\\(\d)|\{(\d)\}", lambda m: match[int(m[1])] if m[1] else strides[int(m[2]) - 1], words)

@@ -10,6 +10,7 @@ from zoo_core.errors import CheckpointError, InputError
 from zoo_core.importing import Importer, ImportRequest
 from zoo_core.pickles.checkpoint import read_checkpoint
 from zoo_rcnn.importer_specs import TorchvisionImporterSpec
+from zoo_rcnn.importers import coco
 from zoo_rcnn.importers.network import COUNT, check_path, detector_of
 from zoo_rcnn.importers.state_dict import Renamed, is_pth, renamed, state_dict_of
 
@@ -95,7 +96,7 @@ class TorchvisionImporter(Importer):
             trained = any(name.endswith(COUNT) for name in found.tensors)  # batch norms, not frozen ones
             if PUBLISHED in request.path.name and not trained:
                 found = without_eps(found)
-            names = _coco_names() if len(found.tensors.get("roi_head.classes.bias", ())) == COCO + 1 else None
+            names = coco.categories() if len(found.tensors.get("roi_head.classes.bias", ())) == COCO + 1 else None
             backbone = {"backbone": {"frozen_stages": 0, "frozen_norm": False}} if trained else {}
             return detector_of(found, request, OPTIONS | backbone, names)
         except (CheckpointError, InputError) as error:
@@ -116,11 +117,3 @@ def without_eps(found: Renamed) -> Renamed:
     for name in [name for name in found.tensors if name.endswith("running_var")]:
         found = found.changed(name, lambda variance: variance - NORM_EPS, f"less {NORM_EPS}, which ours adds")
     return found
-
-
-def _coco_names() -> tuple[str, ...]:
-    """Return torchvision's names of COCO's categories 1 … 90; what has no name there has its number."""
-    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
-
-    names = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
-    return tuple(f"N/A {number}" if name == "N/A" else name for number, name in enumerate(names) if number)

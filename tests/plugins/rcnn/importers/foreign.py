@@ -45,3 +45,31 @@ def mmdetection(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         part = next(part for part in parts if name.startswith(part))
         found[parts[part] + name.removeprefix(part)] = tensor.clone()
     return found
+
+
+def detectron2(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors of ours under Detectron2's names; batch norms that count nothing are frozen ones."""
+    resnet = {"conv1": "stem.conv1", "bn1": "stem.conv1.norm"}
+    block = {f"conv{k}": f"conv{k}" for k in (1, 2, 3)} | {f"bn{k}": f"conv{k}.norm" for k in (1, 2, 3)}
+    block |= {"downsample.0": "shortcut", "downsample.1": "shortcut.norm"}
+    for stage in (1, 2, 3, 4):
+        for number in range(23):
+            resnet |= {f"layer{stage}.{number}.{k}": f"res{stage + 1}.{number}.{v}" for k, v in block.items()}
+    parts = {
+        **{f"backbone.body.{ours}": f"backbone.bottom_up.{theirs}" for ours, theirs in resnet.items()},
+        **{f"neck.lateral.{s}": f"backbone.fpn_lateral{k}" for k, s in enumerate((4, 8, 16, 32), 2)},
+        **{f"neck.output.{s}": f"backbone.fpn_output{k}" for k, s in enumerate((4, 8, 16, 32), 2)},
+        "proposer.conv": "proposal_generator.rpn_head.conv",
+        "proposer.objectness": "proposal_generator.rpn_head.objectness_logits",
+        "proposer.deltas": "proposal_generator.rpn_head.anchor_deltas",
+        "roi_head.shared.0": "roi_heads.box_head.fc1",
+        "roi_head.shared.1": "roi_heads.box_head.fc2",
+        "roi_head.classes": "roi_heads.box_predictor.cls_score",
+        "roi_head.deltas": "roi_heads.box_predictor.bbox_pred",
+    }
+    found = {}
+    for name, tensor in tensors.items():
+        part, _, leaf = name.rpartition(".")
+        if leaf != "num_batches_tracked":
+            found[f"{parts[part]}.{leaf}"] = tensor.clone()
+    return found
