@@ -58,6 +58,7 @@ OPTIONS: dict[str, Any] = {
         "proposals": 1000,
         "nms_iou": 0.7,
         "least_side": 1e-3,
+        "shrink_bound": False,
     },
     "roi_head": {
         "roi_sampling": 2,
@@ -66,6 +67,7 @@ OPTIONS: dict[str, Any] = {
         "nms_iou": 0.5,
         "most_detections": 100,
         "least_side": 1e-2,
+        "shrink_bound": False,
     },
 }
 """What torchvision's builders set, as options of our recipes."""

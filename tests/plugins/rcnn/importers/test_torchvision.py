@@ -193,3 +193,15 @@ def test_the_settings_are_those_of_its_builders(tmp_path: Path) -> None:
     wanted = (heads.score_thresh, heads.nms_thresh, heads.detections_per_img)
     assert (head.least_score, head.nms_iou, head.most_detections) == wanted
     assert head.roi_sampling == heads.box_roi_pool.sampling_ratio
+
+
+def test_boxes_may_shrink_without_a_bound_as_torchvisions_do(tmp_path: Path) -> None:
+    from torchvision.models.detection._utils import BoxCoder
+
+    model: Any = import_model(_saved(tmp_path, theirs().state_dict()))
+    deltas = torch.tensor([[0.1, -0.2, -6.0, -9.0], [0.0, 0.0, 9.0, 0.3]])
+    boxes = torch.tensor([[10.0, 20.0, 50.0, 80.0], [0.0, 0.0, 30.0, 30.0]])
+    due = BoxCoder((1.0, 1.0, 1.0, 1.0)).decode(deltas, [boxes]).squeeze(1)
+    torch.testing.assert_close(model.proposer.coder.decode(boxes, deltas), due)
+    due = BoxCoder((10.0, 10.0, 5.0, 5.0)).decode(deltas, [boxes]).squeeze(1)
+    torch.testing.assert_close(model.roi_head.coder.decode(boxes, deltas), due)
