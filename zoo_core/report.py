@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -53,7 +55,7 @@ class LoadReport:
         old = [name for name in self.classes.values() if name is not None]
         fates: list[tuple[str, int, list[str]]] = [
             ("loaded", len(self.loaded), ["as they are"]),
-            ("remapped", len(self.remapped), _told(self.remapped)),
+            ("remapped", len(self.remapped), self._rules()),
             ("reinitialised", len(self.reinitialised), _told(self.reinitialised)),
             ("missing", len(self.missing), self.missing),
             ("unexpected", len(self.unexpected), self.unexpected),
@@ -66,6 +68,11 @@ class LoadReport:
         pairs = ",".join(f"{old}={new}" for new, old in self.alike.items())
         hint = [f"almost the same names: map {pairs} to go on from those classes"] if pairs else []
         return "\n".join([*lines, *hint]) or "nothing was loaded"
+
+    def _rules(self) -> list[str]:
+        """Return how often each rule was followed; from which tensor one is leads too far for a table."""
+        rules = Counter(re.sub(r"^from [^,]*(, )?", "", rule) or "another name" for rule in self.remapped.values())
+        return [f"{count} × {rule}" for rule, count in rules.most_common()]
 
     def _continued(self) -> list[str]:
         new = [name for name, old in self.classes.items() if old is None]

@@ -141,7 +141,7 @@ def _take(own: Tensor, given: Tensor, name: str, rows: Tensor | None, source: So
         report.reinitialised[name] = "no class of the file is one of this model"
     else:
         own[taken.to(own.device)] = given[rows[taken]].to(own)
-        by_name = f"{int(taken.sum())} of {len(rows)} rows by class name"
+        by_name = f"{int(taken.sum())} of {len(rows)} rows by class"
         report.remapped[name] = by_name if rule is None else f"{rule}, {by_name}"
 
 

@@ -75,7 +75,7 @@ def test_a_run_from_a_file_of_another_project(cli, kitti: Path, foreign: Path) -
     lines = outcome.err.splitlines()
     start = lines.index(f"weights of {foreign}:")
     assert lines[start + 1 : start + 5] == [
-        "remapped       150  backbone.body.conv1.weight: from backbone.co… and 149 more",
+        "remapped       150  146 × another name; 2 × 3 of 4 rows by class … and 1 more",
         "classes          2  new: Cyclist; Car from car; Pedestrian from person",
         "settings         2  preprocess.long_side: 1333 in the file, 64 here … and 1 more",
         f"tensor by tensor: {out}/load_report.json",
@@ -84,7 +84,7 @@ def test_a_run_from_a_file_of_another_project(cli, kitti: Path, foreign: Path) -
     report = json.loads((out / "load_report.json").read_text(encoding="utf-8"))
     assert account(report, out) == set()
     assert report["classes"] == {"Car": "car", "Cyclist": None, "Pedestrian": "person"}
-    assert report["remapped"]["roi_head.classes.bias"].endswith("3 of 4 rows by class name")
+    assert report["remapped"]["roi_head.classes.bias"].endswith("3 of 4 rows by class")
     found = load_file(out / "step-0000002/model.safetensors")
     torch.testing.assert_close(found["roi_head.classes.bias"][[0, 1, 3]], there["roi_head.classes.bias"][[2, 0, 4]])
 

@@ -8,7 +8,10 @@ from zoo_core.report import WIDTH, LoadReport
 
 WHOLE = LoadReport(
     loaded=[f"backbone.layer.{k}.weight" for k in range(288)],
-    remapped={f"head.{k}.weight": "from bbox_head.fc_cls.weight, 2 of 4 rows by class name" for k in range(4)},
+    remapped={
+        "neck.0.weight": "from neck.lateral_convs.0.weight",
+        **{f"head.{k}.weight": "from bbox_head.fc_cls.weight, 2 of 4 rows by class" for k in range(4)},
+    },
     reinitialised={"head.wide.weight": "(81, 1024) in the file, (4, 1024) here"},
     missing=["neck.a", "neck.b"],
     unexpected=[f"old.{k}" for k in range(40)],
@@ -21,7 +24,7 @@ WHOLE = LoadReport(
 def test_it_is_a_table_that_fits_80_columns() -> None:
     assert str(WHOLE).splitlines() == [
         "loaded         288  as they are",
-        "remapped         4  head.0.weight: from bbox_head.fc_cls.weight, 2… and 3 more",
+        "remapped         5  4 × 2 of 4 rows by class; 1 × another name",
         "reinitialised    1  head.wide.weight: (81, 1024) in the file, (4, 1024) here",
         "missing          2  neck.a; neck.b",
         "unexpected      40  old.0; old.1; old.2; old.3; old.4; old.5 … and 34 more",

@@ -213,7 +213,7 @@ def test_the_background_comes_with_a_class_and_not_alone(
     report, there = carry_over(model, saved), load_file(saved / hub.WEIGHTS)
     for name in model.class_rows():
         if "dog" in names:
-            assert report.remapped[name] == "6 of 7 rows by class name"
+            assert report.remapped[name] == "6 of 7 rows by class"
             assert torch.equal(model.state_dict()[name][1:], there[name][[2, 4, 5, 6, 7, 8]])
         else:
             assert report.reinitialised[name] == "no class of the file is one of this model"

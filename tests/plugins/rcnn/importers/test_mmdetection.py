@@ -164,7 +164,7 @@ def test_weights_for_a_model_of_other_classes(tmp_path: Path, weights: dict[str,
     assert report.classes == {"Hound": "dog", "cat": "cat"}
     assert sorted(report.remapped) == sorted(model.state_dict())
     assert report.remapped["backbone.body.bn1.weight"] == "from backbone.bn1.weight"
-    rows = {"classes": "3 of 3 rows by class name", "deltas": "8 of 8 rows by class name"}
+    rows = {"classes": "3 of 3 rows by class", "deltas": "8 of 8 rows by class"}
     theirs = {"classes": "fc_cls", "deltas": "fc_reg"}
     for name in HEADS:
         _, part, leaf = name.split(".")
