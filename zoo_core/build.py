@@ -30,7 +30,8 @@ def build_part(kind: str, spec: ComponentSpec, *arguments: Any, **parts: Any) ->
         raise
     except FOREIGN as error:
         part = f"{kind.replace('_', ' ')} '{spec.type}'"
-        raise InputError(f"{part} cannot be built with these options: {type(error).__name__}: {error}") from error
+        why = str(error).partition("\n")[0]  # PyTorch adds where in its own code
+        raise InputError(f"{part} cannot be built with these options: {type(error).__name__}: {why}") from error
 
 
 def build(spec: ComponentSpec, class_names: Sequence[str] | None = None) -> Detector:

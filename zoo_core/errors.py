@@ -17,12 +17,36 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+LONGEST = 1_600
+"""Letters that a message has at most: what a file says is often part of it."""
 
 
 class ZooError(Exception):
     """Base of every error that the zoo raises on purpose. Its text says what is wrong, where, and what to do."""
+
+    def __str__(self) -> str:
+        return readable(super().__str__())
+
+
+def readable(text: str) -> str:
+    """Return a text that is safe to show and not too long: it may hold what a stranger wrote, and terminals obey."""
+    return _shortened("".join(ascii(letter)[1:-1] if _obeyed(letter) else letter for letter in _shortened(text)))
+
+
+def _shortened(text: str) -> str:
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]} … ({len(text) - 2 * half:,} letters) … {text[-half:]}"
+
+
+def _obeyed(letter: str) -> bool:
+    """Say whether a letter is a command: a control character, half of another, or one that turns the direction."""
+    return (
+        letter != "\n" and unicodedata.category(letter) in ("Cc", "Cs")
+    ) or letter in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 class UnknownNameError(ZooError):

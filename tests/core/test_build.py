@@ -164,6 +164,17 @@ def test_a_part_that_fails_is_named() -> None:
         create("plain_one_stage", neck="failing")
 
 
+class Talkative(Even):
+    def __init__(self, spec: EvenSpec, channels: dict[int, int]) -> None:
+        raise TypeError("too large\nException raised from unpack at /somewhere/in/C++")
+
+
+def test_of_a_failure_the_first_line_is_told() -> None:
+    part = component("neck", "talkative", EvenSpec, Talkative)
+    with contributed(part), pytest.raises(InputError, match=r"^neck 'talkative' cannot be built .*: TypeError: too large\Z"):
+        create("plain_one_stage", neck="talkative")
+
+
 class Leaving(Even):
     def __init__(self, spec: EvenSpec, channels: dict[int, int]) -> None:
         raise SystemExit(0)

@@ -31,6 +31,30 @@ def test_an_error_survives_the_way_from_a_worker(error: ZooError) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ä\nb ", "ä\nb "),
+        ("\x1b]0;owned\x07\x1b[31m", r"\x1b]0;owned\x07\x1b[31m"),
+        ("a\tb\r\x00\x9b", r"a\tb\r\x00\x9b"),
+        ("\udcff\u202egnp.exe", r"\udcff\u202egnp.exe"),
+    ],
+)
+def test_what_a_stranger_wrote_gives_a_terminal_no_orders(text: str, shown: str) -> None:
+    assert str(ZooError(text)) == shown
+    assert str(SpecError([(text, "x")])) == f"{shown}: x"
+    assert str(DataError("bad", text)) == f"{shown}: bad"
+
+
+@pytest.mark.parametrize("letter", ["x", "\x1b", "\n"])
+def test_a_message_is_no_wall_of_text(letter: str) -> None:
+    text = str(ZooError(f"config.json: {letter * 10**6}: no such part"))
+    assert len(text) < 2_000
+    assert text.startswith("config.json: ")
+    assert text.endswith(": no such part")
+    assert "letters) …" in text
+
+
+@pytest.mark.parametrize(
     ("arguments", "text"),
     [(("bad",), "bad"), (("bad", "a.txt"), "a.txt: bad"), (("bad", "a.txt", 7), "a.txt, line 7: bad")],
 )
