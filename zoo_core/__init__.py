@@ -5,8 +5,8 @@ A map of the house; an arrow points from a module to the ones it may import::
     storey 0   errors <- contributions <- plugins <- registry           standard library, pluggy
     storey 1   specs <- recipes, detectors.specs                        + pydantic
     storey 2   types, report <- ops <- images, interfaces; provenance <- detectors <- build + torch
-    leaves     origins, card, replace <- hub <- transfer <- importing <- create, testing; hub, access <- remote, push
-               remote <- importing; data, hub, replace <- engine; pickles
+    leaves     origins, card, replace, tensor_file <- hub <- transfer <- importing <- create, testing
+               hub, access <- remote, push; remote <- importing; data, hub, replace <- engine; pickles
 
 Nothing above the leaves imports one of them.
 

@@ -69,7 +69,8 @@ def of(folder: Path) -> str:
     if not path.is_file():
         return ""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(LONGEST + 1)
         if len(data) > LONGEST:
             raise ValueError("it is too long")
         return data.decode("utf-8")

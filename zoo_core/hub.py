@@ -6,17 +6,14 @@ Loading resolves registered names alone; nothing that is in the folder is execut
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -30,6 +27,7 @@ from zoo_core.registry import find
 from zoo_core.replace import replaced
 from zoo_core.report import LoadReport
 from zoo_core.specs import ComponentSpec, validate
+from zoo_core.tensor_file import opened
 from zoo_core.uninitialised import Uninitialised
 
 log = logging.getLogger(__name__)
@@ -37,6 +35,8 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+LONGEST = 2**21
+"""Bytes that a description may have; more are not read, and none are written."""
 STEP = re.compile(r"step-(\d{7,})")
 Name = Annotated[str, Field(min_length=1)]
 Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -97,7 +97,10 @@ def write(model: Detector, folder: Path) -> None:
         plugins=origins(model.spec),
         spec=settings(model.spec),
     )
-    (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    text = config.model_dump_json(indent=2) + "\n"
+    if len(text.encode()) > LONGEST:
+        raise InputError(f"the options and the names of {len(model.class_names):,} classes take more than {LONGEST:,} bytes")
+    (folder / CONFIG).write_text(text, encoding="utf-8")
     if model.provenance is not None:
         provenance.write(model.provenance, folder)
     save_file(separate(model.state_dict()), folder / WEIGHTS, metadata={"format": "pt"})
@@ -191,7 +194,7 @@ def read_config(folder: Path) -> Config:
     """Return the checked content of ``config.json``."""
     path = folder / CONFIG
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = provenance.content(path, LONGEST)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not readable JSON: {error}") from error
     version = content.get("format") if isinstance(content, dict) else None
@@ -225,11 +228,16 @@ def load_weights(model: Detector, path: Path) -> None:
     """
     own = model.state_dict(keep_vars=True)
     with opened(path) as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        if wrong := misfit(found, own):
-            raise CheckpointError(f"{path} does not fit its {CONFIG}: {wrong}")
+        check_fit(file, own, path)
         for name, tensor in own.items():
             settle(tensor, sound(file.get_tensor(name), tensor, name, path))
+
+
+def check_fit(file: Any, own: Mapping[str, Tensor], path: Path) -> None:
+    """Raise `CheckpointError` unless an open file has exactly the tensors of a model; no values are looked at."""
+    found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    if wrong := misfit(found, own):
+        raise CheckpointError(f"{path} does not fit its {CONFIG}: {wrong}")
 
 
 def settle(own: Tensor, values: Tensor) -> None:
@@ -265,22 +273,11 @@ def fill(model: Detector, tensors: Mapping[str, Tensor], path: Path) -> None:
         tensor.copy_(sound(tensors[name], tensor, name, path))
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Open a safetensors file for a block; a `CheckpointError` says what is wrong with it."""
-    try:
-        with safe_open(path, framework="pt", backend="pread") as file:  # mapped, a file that is cut meanwhile kills us
-            yield file
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path.parent} is incomplete: {path.name} is missing") from error
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
-
-
 def sound(tensor: Tensor, like: Tensor, name: str, path: Path) -> Tensor:
-    """Return a tensor of a file, which must be finite and of the kind of `like`; raise `CheckpointError` if it is not."""
+    """Return a tensor of a file as the type of `like`; raise `CheckpointError` if it is of another kind, or not finite then."""
     if tensor.is_floating_point() != like.is_floating_point():
         raise CheckpointError(f"{path}: {name} holds {tensor.dtype}, expected {like.dtype}")
+    tensor = tensor.to(like.dtype)  # where a large number may become an infinite one
     if tensor.is_floating_point() and not (tensor.sum().isfinite() or tensor.isfinite().all()):  # a sum is quick
         raise CheckpointError(f"{path}: {name} holds values that are not finite; nothing can be found with them")
     return tensor

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -148,15 +149,28 @@ def write(known: Provenance, folder: Path) -> None:
     (folder / FILE).write_text(known.model_dump_json(indent=2, exclude_defaults=True) + "\n", encoding="utf-8")
 
 
-def content(path: Path) -> Any:
+def content(path: Path, largest: int = LARGEST) -> Any:
     """Return what a small JSON file holds; raise `OSError`, `ValueError` or `RecursionError` if it is none."""
     if not path.is_file():
         raise FileNotFoundError("there is no such file")
     with path.open("rb") as file:
-        found = file.read(LARGEST + 1)
-    if len(found) > LARGEST:
-        raise ValueError(f"it is longer than {LARGEST} bytes")
-    return json.loads(found.decode("utf-8"))
+        found = file.read(largest + 1)
+    if len(found) > largest:
+        raise ValueError(f"it is longer than {largest} bytes")
+    return json.loads(found.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_no_number)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dict. Of a name given twice, one reader would take the first value and another the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        ((name, count),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"'{name}' is given {count} times")
+    return found
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def first_mistake(error: ValidationError) -> str:

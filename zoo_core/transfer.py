@@ -23,6 +23,7 @@ from zoo_core.interfaces import BACKGROUND, SHARED
 from zoo_core.provenance import Origin, Provenance, of_folder
 from zoo_core.report import LoadReport
 from zoo_core.specs import ComponentSpec
+from zoo_core.tensor_file import opened
 
 
 def carry_over(model: Detector, folder: str | Path, class_map: Mapping[str, str] | None = None) -> LoadReport:
@@ -76,7 +77,8 @@ def saved(folder: str | Path) -> Iterator[Source]:
     with torch.device("meta"):  # its shape alone is looked at
         shape = build(hub.spec_of(config, folder), config.class_names)
     path = folder / hub.WEIGHTS
-    with hub.opened(path) as file:
+    with opened(path) as file:
+        hub.check_fit(file, shape.state_dict(), path)
         names, origin = set(file.keys()), of_folder(folder)
         yield Source(path, shape.spec, shape.class_names, shape.class_rows(), names, file.get_tensor, origin=origin)
 

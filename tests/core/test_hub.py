@@ -229,6 +229,100 @@ def test_a_config_that_is_no_config(folder: Path, content: bytes) -> None:
         hub.load(folder)
 
 
+def test_a_config_that_says_a_thing_twice_or_what_json_has_not(folder: Path) -> None:
+    path = folder / hub.CONFIG
+    whole = path.read_text()
+    for old, new, message in (
+        ('"format": 1', '"format": 2, "format": 1', "'format' is given 2 times"),
+        ('"type": "blocks"', '"type": "blocks", "type": "os.system"', "'type' is given 2 times"),
+        ('"width": 4', '"width": NaN', "NaN is no number"),
+        ('"width": 4', '"width": -Infinity', "-Infinity is no number"),
+    ):
+        assert old in whole
+        path.write_text(whole.replace(old, new, 1))
+        with pytest.raises(CheckpointError, match=f"is not readable JSON: {message}"):
+            hub.load(folder)
+
+
+def test_a_config_that_is_too_long_is_neither_read_nor_written(folder: Path, tmp_path: Path) -> None:
+    path = folder / hub.CONFIG
+    path.write_bytes(path.read_bytes() + b" " * hub.LONGEST)
+    with pytest.raises(CheckpointError, match=f"it is longer than {hub.LONGEST} bytes"):
+        hub.load(folder)
+    wordy = create("plain_one_stage", class_names=[f"{k:0>1000}" for k in range(2200)])
+    with pytest.raises(InputError, match=r"the names of 2,200 classes take more than 2,097,152 bytes"):
+        hub.save(wordy, tmp_path / "wordy")
+    assert not (tmp_path / "wordy").exists()
+
+
+@pytest.mark.parametrize("name", [hub.CONFIG, hub.WEIGHTS])
+def test_what_is_no_file_is_not_waited_for(folder: Path, name: str) -> None:
+    path = folder / name
+    for make in (os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)):
+        path.unlink() if not path.is_dir() else path.rmdir()
+        make(path)
+        with pytest.raises(CheckpointError, match=r"holds no model: config.json is missing|it is not a regular file"):
+            hub.load(folder)
+    with pytest.raises(CheckpointError, match=r"there is no such file|it is not a regular file"):
+        hub.read_config(folder) if name == hub.CONFIG else hub.load_weights(create("plain_two_stage"), path)
+
+
+def memory(name: str) -> int:
+    """Return what Linux knows of this process: "VmRSS", the memory that it holds, or "VmHWM", the most since it was told."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the system does not tell the memory of a process")
+@pytest.mark.parametrize("width", [2**13, 2**18, 10**9, 10**18, 10**30])
+def test_a_config_that_asks_for_gigabytes_gets_none(folder: Path, width: int) -> None:
+    config = json.loads((folder / hub.CONFIG).read_text())
+    config["spec"]["backbone"]["width"] = width  # of 2 ** 13, 2 GiB: no allocation fails
+    change(folder, spec=config["spec"])
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory("VmRSS")
+    with pytest.raises(CheckpointError) as caught:
+        hub.load(folder)
+    assert memory("VmHWM") - before < 64 * 2**20
+    assert "does not fit its config.json" in str(caught.value) or "cannot be built with these options" in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_pickle_alone_is_not_opened(folder: Path, tmp_path: Path) -> None:
+    torch.save({"x": torch.zeros(1)}, folder / "pytorch_model.bin")
+    (folder / hub.WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=f"incomplete: {hub.WEIGHTS} is missing"):
+        hub.load(folder)
+    (folder / hub.CONFIG).unlink()
+    with pytest.raises(CheckpointError, match=f"holds no model: {hub.CONFIG} is missing"):
+        hub.load(folder)
+
+
+def test_a_header_that_claims_a_terabyte(folder: Path) -> None:
+    path = folder / hub.WEIGHTS
+    path.write_bytes((2**40).to_bytes(8, "little") + path.read_bytes()[8:])
+    with pytest.raises(CheckpointError, match="it claims to describe its tensors in 1,099,511,627,776 bytes, and no more than"):
+        hub.load(folder)
+
+
+def test_a_bit_that_is_flipped(model: Detector, folder: Path) -> None:
+    """In the header it is told; in a weight it makes another model, unless that is one with which nothing can be found."""
+    path = folder / hub.WEIGHTS
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    wanted = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for place in [*range(0, start, 7), start + 3, start + 6]:
+        for bit in (0, 6):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+            try:
+                found = hub.load(folder).state_dict()
+            except CheckpointError:
+                continue
+            different = [name for name, tensor in found.items() if not torch.equal(tensor, wanted[name])]
+            assert all(bool(tensor.isfinite().all()) for tensor in found.values())
+            assert len(different) == (place >= start) or b'"__metadata__"' in whole[place - 40 : place]
+
+
 def test_weights_that_are_missing_truncated_or_of_another_shape(folder: Path) -> None:
     path = folder / hub.WEIGHTS
     whole = path.read_bytes()
@@ -250,7 +344,9 @@ def test_weights_that_are_missing_truncated_or_of_another_shape(folder: Path) ->
         hub.load(folder)
 
 
-@pytest.mark.parametrize("change", [lambda t: t * float("nan"), lambda t: t / 0, lambda t: t.to(torch.int8)])
+@pytest.mark.parametrize(
+    "change", [lambda t: t * float("nan"), lambda t: t / 0, lambda t: t.to(torch.int8), lambda t: t.double() * 1e300]
+)
 def test_weights_that_cannot_be_right(folder: Path, change: Callable[[Tensor], Tensor]) -> None:
     tensors = load_file(folder / hub.WEIGHTS)
     save_file({name: change(tensor) for name, tensor in tensors.items()}, folder / hub.WEIGHTS)

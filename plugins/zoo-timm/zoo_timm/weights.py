@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from zoo_core.errors import CheckpointError
-from zoo_core.hub import opened, sound
+from zoo_core.hub import sound
 from zoo_core.pickles.checkpoint import read_checkpoint
 from zoo_core.report import LoadReport
+from zoo_core.tensor_file import opened
 
 Weights = dict[str, Tensor]
 PACKAGES = ("torch.", "torchvision.", "timm.", "numpy.", "argparse.", "pathlib.")
