@@ -341,6 +341,16 @@ def test_a_file_that_would_grow_is_refused(read, name) -> None:
     assert time.perf_counter() - started < 10
 
 
+@pytest.mark.parametrize("instruction", [b"(", b"]", b"}", b"\x8f"])
+def test_a_file_of_a_million_empty_containers_is_refused(read, instruction: bytes) -> None:
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match=f"takes more than {STEPS} steps to read"):
+        read(b"\x80\x04" + instruction * 10**6 + b"N.")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 48 * 2**20
+
+
 @pytest.mark.slow
 def test_a_file_of_too_many_steps_is_refused(read) -> None:
     with pytest.raises(CheckpointError, match=f"takes more than {STEPS} steps to read"):

@@ -8,7 +8,8 @@ STEPS = 2_000_000
 
 
 class Bounds:
-    """Counts what one file costs. A *step* is an instruction or an element that is copied; there are no more than `STEPS`.
+    """Counts what one file costs. A *step* is an instruction (a few count for several) or an element that is copied; there are
+    no more than `STEPS`.
 
     Args:
         size: of the pickle, in bytes.

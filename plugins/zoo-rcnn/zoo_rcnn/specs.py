@@ -79,7 +79,7 @@ class BoxHeadSpec(ComponentSpec):
     type: str = "box_head"
     width: PositiveInt = Field(1024, description="width of the shared layers")
     roi_size: PositiveInt = Field(7, description="side of the grid that a region is pooled to")
-    roi_sampling: NonNegativeInt = Field(0, description="samples per cell and axis; 0 for as many as there are pixels")
+    roi_sampling: NonNegativeInt = Field(0, le=64, description="samples per cell and axis; 0 for as many as there are pixels")
     roi_aligned: bool = Field(True, description="pixel centres lie half a pixel inside")
     strides: tuple[PositiveInt, ...] = Field((4, 8, 16, 32), description="strides of the maps that regions are pooled from")
     std: Std = Field((0.1, 0.1, 0.2, 0.2), description="scale of the box deltas")

@@ -7,7 +7,7 @@ import torch
 from torchvision.ops import nms
 
 from tests.plugins.rcnn.draw import batch, boxes, features, proposals, targets
-from zoo_core.errors import InputError
+from zoo_core.errors import InputError, SpecError
 from zoo_core.types import Detections, Targets
 from zoo_rcnn.box_head import BoxHead, as_rois
 from zoo_rcnn.specs import BoxHeadSpec, MaxIoUSpec, RandomSamplerSpec
@@ -143,6 +143,8 @@ def test_what_it_cannot_be_built_for() -> None:
         BoxHead(BoxHeadSpec(), {4: 8, 8: 8}, 3)
     with pytest.raises(InputError, match="needs maps of the same width"):
         BoxHead(BoxHeadSpec(), {4: 8, 8: 8, 16: 8, 32: 9}, 3)
+    with pytest.raises(SpecError, match="roi_sampling: input should be less than or equal to 64"):  # it would take for ever
+        BoxHeadSpec(roi_sampling=10**6)
 
 
 def test_detections_that_are_too_small() -> None:

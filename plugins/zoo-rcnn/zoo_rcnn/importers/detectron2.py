@@ -104,7 +104,8 @@ class Detectron2Importer(Importer):
                 log.warning(LEARNED, request.path)
             if sees_blue_first(said):
                 found = red_first(found)
-            names = coco.classes() if len(found.tensors.get("roi_head.classes.bias", ())) == COCO + 1 else None
+            bias = found.tensors.get("roi_head.classes.bias")
+            names = coco.classes() if bias is not None and tuple(bias.shape) == (COCO + 1,) else None
             return detector_of(found, request, options(said) | {"backbone": _backbone(found, said)}, names)
         except (CheckpointError, InputError) as error:
             raise type(error)(f"{request.path}: {error}") from error

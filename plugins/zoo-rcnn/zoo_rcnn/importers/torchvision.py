@@ -98,7 +98,8 @@ class TorchvisionImporter(Importer):
             trained = any(name.endswith(COUNT) for name in found.tensors)  # batch norms, not frozen ones
             if PUBLISHED in request.path.name and not trained:
                 found = without_eps(found)
-            names = coco.categories() if len(found.tensors.get("roi_head.classes.bias", ())) == COCO + 1 else None
+            bias = found.tensors.get("roi_head.classes.bias")
+            names = coco.categories() if bias is not None and tuple(bias.shape) == (COCO + 1,) else None
             backbone = {"backbone": {"frozen_stages": 0, "frozen_norm": False}} if trained else {}
             return detector_of(found, request, OPTIONS | backbone, names)
         except (CheckpointError, InputError) as error:

@@ -242,3 +242,9 @@ def test_the_case_of_the_notes(tmp_path: Path) -> None:
     assert report.classes == {"Car": "car", "Pedestrian": None, "Cyclist": None}
     bias = given["roi_heads.box_predictor.cls_score.bias"]
     assert torch.equal(few.state_dict()["roi_head.classes.bias"][[0, 3]], bias[[2, 80]])
+
+
+def test_scores_that_are_one_number(tmp_path: Path, weights: Weights) -> None:
+    file = pkl(tmp_path / "x.pkl", weights | {"roi_heads.box_predictor.cls_score.bias": torch.tensor(0.5)})
+    with pytest.raises(CheckpointError, match=r"roi_head.classes.bias has shape \(\), expected \(4,\)"):
+        import_model(file)

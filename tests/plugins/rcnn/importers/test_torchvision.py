@@ -175,6 +175,11 @@ def test_what_has_no_head(tmp_path: Path) -> None:
         import_model(_saved(tmp_path, state))
 
 
+def test_scores_that_are_one_number(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"roi_head.classes.bias has shape \(\), expected \(4,\)"):
+        import_model(_saved(tmp_path, theirs().state_dict() | {"roi_heads.box_predictor.cls_score.bias": torch.zeros(())}))
+
+
 def _saved(folder: Path, state: dict[str, Any]) -> Path:
     torch.save(state, folder / "x.pth")
     return folder / "x.pth"
