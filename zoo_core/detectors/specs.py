@@ -13,6 +13,8 @@ MOST_CLASSES = 100_000
 """Beyond this, a number of classes is a slip of the pen that would take all memory."""
 LONGEST_SIDE = 32_768
 """In pixels; a longer side would take all memory, too."""
+SHORTEST_SIDE = 2
+"""In pixels; PyTorch cannot resample an image to a single one."""
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -33,7 +35,7 @@ class KeepRatioSpec(ResizeSpec):
 
     type: str = "keep_ratio"
     long_side: PositiveInt = Field(1333, le=LONGEST_SIDE, description="bound of the longer side, in pixels")
-    short_side: PositiveInt = Field(800, le=LONGEST_SIDE, description="bound of the shorter side, in pixels")
+    short_side: int = Field(800, ge=SHORTEST_SIDE, le=LONGEST_SIDE, description="bound of the shorter side, in pixels")
     rounding: Literal["nearest", "down", "cut"] = Field(
         "nearest",
         description="how a fraction of a pixel in the new size is rounded; 'cut' is 'down' with torchvision's last bit",
@@ -53,8 +55,8 @@ class StretchSpec(ResizeSpec):
     """Resize to one size, whatever the aspect ratio, and normalise."""
 
     type: str = "stretch"
-    height: PositiveInt = Field(416, le=LONGEST_SIDE, description="of the resized image, in pixels")
-    width: PositiveInt = Field(416, le=LONGEST_SIDE, description="of the resized image, in pixels")
+    height: int = Field(416, ge=SHORTEST_SIDE, le=LONGEST_SIDE, description="of the resized image, in pixels")
+    width: int = Field(416, ge=SHORTEST_SIDE, le=LONGEST_SIDE, description="of the resized image, in pixels")
 
 
 class DetectorSpec(ComponentSpec):

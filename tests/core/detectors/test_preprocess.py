@@ -141,6 +141,16 @@ def test_options_that_make_no_sense(options: dict[str, object]) -> None:
         KeepRatioSpec.model_validate(options)
 
 
+def test_no_image_becomes_a_single_pixel() -> None:
+    """PyTorch fails where a uint8 image does."""
+    for cls, options in ((KeepRatioSpec, {"short_side": 1}), (StretchSpec, {"height": 1}), (StretchSpec, {"width": 1})):
+        with pytest.raises(ValueError, match="greater than or equal to 2"):
+            cls.model_validate(options)
+    for spec in (KeepRatioSpec(long_side=160, short_side=2), KeepRatioSpec(long_side=2, short_side=2)):
+        for size in ((40, 50), (1000, 3), (2, 2000)):
+            assert max(KeepRatio(spec)([picture(*size)]).sizes[0]) >= 2
+
+
 LETTERBOX = {"long_side": 64, "short_side": 64, "mean": (0, 0, 0), "std": (255, 255, 255), "pad_value": 114.0, "centred": True}
 
 
