@@ -13,6 +13,8 @@ from zoo_core import hub
 from zoo_core.errors import ZooError
 from zoo_core.origins import Requirement, pip_line, requirements
 
+MOST_NAMES = 100
+LONGEST_NAME = 60
 LABEL = 11
 """Columns before what a line says."""
 
@@ -42,7 +44,7 @@ def page(name: str, folder: Path) -> str:
     needs = requirements(config.plugins)
     lines = [f"{plain(name)}: a saved model"]
     lines += _row("recipe", config.recipe or "none; a network of its own")
-    lines += [clip(line, width()) for line in _row("classes", _classes(config.class_names))[:1]]
+    lines += _row("classes", _classes(config.class_names))
     for place, need in enumerate(needs):
         lines += _row("" if place else "plugins", _state(need))
     lines += _row("", pip_line(_to_install(needs)), wrap=False) if _to_install(needs) else []
@@ -88,7 +90,8 @@ def _state(need: Requirement) -> str:
 
 
 def _classes(names: tuple[str, ...]) -> str:
-    return f"{len(names)}: {', '.join(names[:50])}"
+    shown = ", ".join(clip(name, LONGEST_NAME) for name in names[:MOST_NAMES])
+    return f"{len(names)}: {shown}" + (f" and {len(names) - MOST_NAMES} more (--json)" if len(names) > MOST_NAMES else "")
 
 
 def _images(preprocess: Any) -> str:

@@ -54,6 +54,19 @@ def test_a_folder_in_words(cli, folder: Path) -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_many_classes_are_told_in_as_many_lines_as_they_need(cli, folder: Path) -> None:
+    path = folder / hub.CONFIG
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["class_names"] = [f"class number {k}" for k in range(150)]
+    content["spec"]["num_classes"] = 150
+    path.write_text(json.dumps(content), encoding="utf-8")
+    lines = cli("show", folder).out.splitlines()
+    told = " ".join(line.strip() for line in lines[2 : lines.index("  plugins    zoo-core 0.1.0")])
+    assert told.startswith("classes    150: class number 0, class number 1,")
+    assert told.endswith("class number 98, class number 99 and 50 more (--json)")
+    assert max(map(len, lines)) <= 80
+
+
 def test_a_folder_as_json(cli, folder: Path) -> None:
     found = json.loads(cli("show", folder, "--json").out)
     assert (found["kind"], found["recipe"], found["format"]) == ("model", "faster_rcnn_r18_fpn", 1)
