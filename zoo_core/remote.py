@@ -205,9 +205,9 @@ def search(text: str = "", *, author: str | None = None, limit: int = 20, access
 
     def listed() -> list[ModelInfo]:
         found = access.api().list_models(
-            filter=[card.LIBRARY], pipeline_tag=card.TASK, search=text or None, author=author, limit=limit
+            filter=[card.LIBRARY], pipeline_tag=card.TASK, search=text or None, author=author, sort="downloads", limit=limit
         )
-        return sorted(found, key=lambda model: -(model.downloads or 0))
+        return sorted(found, key=lambda model: -(model.downloads or 0))  # not every Hub has sorted them
 
     with told(text or "the Hub", None, access):
         get_session().get(f"{access.url}/api/models", params={"limit": 1}, timeout=TIMEOUT)  # it fails at once, a list does not

@@ -15,6 +15,7 @@ import yaml
 
 from tests.hub.server import Fault, Hub
 from zoo_core import card, hub, provenance, remote
+from zoo_core.access import Access
 from zoo_core.create import create
 from zoo_core.data.open import open_data
 from zoo_core.detectors.detector import Detector
@@ -209,6 +210,17 @@ def test_who_may_not_push_is_told(server: Hub, model: Detector, token: str | boo
     with pytest.raises(HubError, match=message):
         push(model, "org/new", token=token)
     assert not server.repos
+
+
+@pytest.mark.parametrize("token", ["hf_secret\n", "hf_ secret", "hf_s\xe9cret", ""])
+def test_what_is_no_token_is_told_and_not_shown(server: Hub, model: Detector, pushed: str, token: str) -> None:
+    server.log.clear()
+    for ask in (lambda: remote.load(pushed, token=token), lambda: push(model, pushed, token=token)):
+        with pytest.raises(InputError, match="the token is empty, or holds") as caught:
+            ask()
+        assert "cret" not in str(caught.value)
+    assert not server.log
+    assert "hf_writer" not in repr(Access("hf_writer"))
 
 
 def test_of_two_writers_the_second_is_told(server: Hub, model: Detector, pushed: str) -> None:
@@ -469,6 +481,12 @@ def test_searching_goes_through_all_pages(server: Hub, model: Detector, pushed: 
     server.stop()
     with pytest.raises(HubError, match="cannot be reached"):
         remote.search()
+
+
+def test_of_many_the_most_downloaded_are_found(server: Hub, pushed: str) -> None:
+    for number, downloads in enumerate((5, 0, 7, 6)):
+        server.new(f"org/more-{number}", dict(server.head(pushed))).downloads = downloads
+    assert [(found.id, found.downloads) for found in remote.search(limit=2)] == [("org/more-2", 7), ("org/more-3", 6)]
 
 
 def test_the_config_alone_is_fetched_on_demand(server: Hub, pushed: str) -> None:
