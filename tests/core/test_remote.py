@@ -368,6 +368,26 @@ def test_a_file_that_was_changed_behind_the_clients_back(server: Hub, model: Det
     assert (values(again), again.class_names) == (values(model), NAMES)
 
 
+def test_what_is_pushed_while_another_downloads_is_checked_too(
+    server: Hub, model: Detector, pushed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    genuine = huggingface_hub.snapshot_download
+
+    def late(*args: object, **options: object) -> str:
+        if server.faults and not options.get("local_files_only"):
+            push(changed(model), pushed)
+        return genuine(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", late)
+    server.faults.append(Fault("^GET /org/name/resolve/.*/model.safetensors", change=lambda body: body[:-1] + b"x"))
+    with pytest.raises(HubError, match=r"model\.safetensors of org/name came damaged"):
+        remote.load(pushed)
+    server.faults[0].times, server.faults[0].change = 1, lambda body: body
+    assert values(remote.load(pushed)) == values(model)
+
+
 @pytest.mark.parametrize(
     "fault", [Fault("", status=503), Fault("", 2, status=500), Fault("", status=429, headers={"Retry-After": "0"})]
 )
