@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -77,7 +78,7 @@ def located(name: str | Path, revision: str | None = None, access: Access | None
     try:
         folder = hub.locate(name)
     except CheckpointError:
-        there = Path(str(name)).exists()
+        there = os.path.exists(str(name))
         if not there and not (found and found[2]) and PurePosixPath(str(name)).suffix in PICKLES:
             raise CheckpointError(f"{name}: no such file") from None
         if found is None or there:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zoo_core import hub
-from zoo_core.build import build, numbered, plain
+from zoo_core.build import numbered, plain
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, nearest
 from zoo_core.interfaces import BACKGROUND, SHARED
@@ -74,8 +74,7 @@ def saved(folder: str | Path) -> Iterator[Source]:
     """Open the weights of a saved detector for a block; see `carry_over`."""
     folder = hub.locate(folder)
     config = hub.read_config(folder)
-    with torch.device("meta"):  # its shape alone is looked at
-        shape = build(hub.spec_of(config, folder), config.class_names)
+    shape = hub.unfilled(config, hub.spec_of(config, folder), folder)
     path = folder / hub.WEIGHTS
     with opened(path) as file:
         hub.check_fit(file, shape.state_dict(), path)

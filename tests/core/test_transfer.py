@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.core.stubs import Blocks, BlocksSpec
 from zoo_core import hub, transfer
 from zoo_core.create import create
 from zoo_core.detectors.detector import Detector
@@ -135,6 +136,24 @@ def test_tensors_of_one_side_alone_are_told(tmp_path: Path) -> None:
     assert "roi_head.output.weight" in report.missing
     assert "head.layers.8.weight" in report.unexpected
     assert "backbone.fine.weight" in report.loaded
+
+
+def test_a_part_may_compute_while_it_is_built(saved: Path, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Blocks.__init__
+
+    def computing(self: Blocks, spec: BlocksSpec) -> None:
+        genuine(self, spec)
+        self.rates = [float(rate) for rate in torch.linspace(0, 1, 4)]
+
+    monkeypatch.setattr(Blocks, "__init__", computing)
+    assert carry_over(model_of(recipe, COCO, 2), saved).loaded
+
+
+def test_a_saved_model_whose_classes_have_one_name(saved: Path, recipe: str) -> None:
+    config = json.loads((saved / hub.CONFIG).read_text()) | {"class_names": ["car", "car", "dog", "van"]}
+    (saved / hub.CONFIG).write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"config\.json: 2 classes are named 'car'"):
+        carry_over(model_of(recipe, KITTI, 2), saved)
 
 
 def test_a_file_of_which_nothing_fits(saved: Path, recipe: str) -> None:

@@ -14,6 +14,7 @@ Examples:
 from __future__ import annotations
 
 import json
+import os
 from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
@@ -75,7 +76,7 @@ def of_model(args: Namespace) -> Path:
     from zoo_core.remote import fetch_config
 
     on_hub = NAME_ON_HUB.fullmatch(args.name)
-    if not (on_hub or "/" in args.name or (args.name and Path(args.name).exists())):
+    if not (on_hub or "/" in args.name or (args.name and os.path.exists(args.name))):
         raise UnknownNameError(f"nothing {unknown(args.name)}{_broken()}")
     try:
         return fetch_config(args.name, args.revision, Access(endpoint=args.endpoint))
