@@ -259,6 +259,8 @@ def test_repositories_and_names_that_are_none(server: Hub, model: Detector, tmp_
         remote.load("runs/frist")
     with pytest.raises(CheckpointError, match="no such folder"):
         remote.load("runs/first/more")
+    with pytest.raises(InputError, match="is a text of the form 'org/name', not None"):
+        push(model, None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="is no name of a repository, which is of the form 'org/name'"):
         push(model, "name of mine")
     with pytest.raises(InputError, match="is no name of a repository"):
