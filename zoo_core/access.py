@@ -6,10 +6,11 @@ The client of the Hub is imported when it is needed. What arguments do not say i
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,10 +42,15 @@ class Access:
         local_files_only: take what is in the cache and ask nobody.
     """
 
-    token: str | bool | None = None
+    token: str | bool | None = field(default=None, repr=False)  # it is nobody else's to read
     endpoint: str | None = None
     cache_dir: str | Path | None = None
     local_files_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no token: the client would send it, fail, and show it in its message."""
+        if isinstance(self.token, str) and not re.fullmatch(r"[!-~]+", self.token):
+            raise InputError("the token is empty, or holds spaces or letters that none has; was it copied whole?")
 
     @property
     def url(self) -> str:

@@ -167,6 +167,8 @@ def metadata(model: Detector, source: str, facts: Mapping[str, Any], known: Mapp
 
 def checked(facts: Mapping[str, Any]) -> None:
     """Raise `InputError` if `facts` are not what a card may say."""
+    if not isinstance(facts, Mapping):
+        raise InputError(f"card: what is known is a dict such as {{'license': 'apache-2.0'}}, not a {type(facts).__name__}")
     for key, value in facts.items():
         if key not in FACTS:
             raise InputError(f"card: no entry '{key}'{nearest(str(key), FACTS) or ' (' + ', '.join(FACTS) + ')'}")

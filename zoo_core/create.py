@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +64,8 @@ def create(
         return model
     if class_map:
         raise InputError("class_map says which classes of a saved detector are which here; give that one as weights")
-    detector = _fresh(recipe, num_classes, class_names, overrides)
+    names, spec = _options(recipe, num_classes, class_names, overrides)
+    detector = _fresh(recipe, spec, names)
     begin_backbone(detector)
     return detector
 
@@ -78,10 +80,11 @@ def continued(
     overrides: Mapping[str, Any] | None = None,
 ) -> tuple[Detector, LoadReport]:
     """Return a new detector that begins with the weights of a saved one, and what became of them. See `create`."""
-    with source_of(tagged(recipe, weights), resolve(recipe, overrides or {})) as source:
+    names, spec = _options(recipe, num_classes, class_names, overrides or {})
+    with source_of(tagged(recipe, weights), spec) as source:
         if num_classes is None and class_names is None:
-            class_names = source.class_names
-        detector = _fresh(recipe, num_classes, class_names, overrides or {})
+            names, spec = list(source.class_names), override(spec, {"num_classes": len(source.class_names)})
+        detector = _fresh(recipe, spec, names)
         return detector, carry(detector, source, class_map or {})
 
 
@@ -116,7 +119,7 @@ def tagged(recipe: str | ComponentSpec, weights: str | Path) -> str | Path:
     tags = entry.contribution.weights if entry and isinstance(entry.contribution, Recipe) else {}
     if weights in tags:
         return tags[str(weights)]
-    if isinstance(weights, str) and weights.isidentifier() and not Path(weights).exists():
+    if isinstance(weights, str) and weights.isidentifier() and not os.path.exists(weights):
         whose = f"'{recipe}'" if isinstance(recipe, str) else "this detector"
         hint = nearest(weights, tags) or f" ({whose} has {'the tags ' + ', '.join(tags) if tags else 'no tags'})"
         raise CheckpointError(f"'{weights}' is no tag of weights of {whose}, and no folder or file{hint}")
@@ -132,14 +135,20 @@ def begin_backbone(detector: Detector) -> None:
         detector.report = replace(report, missing=[*report.missing, *rest])
 
 
-def _fresh(
+def _options(
     recipe: str | ComponentSpec, num_classes: int | None, class_names: Sequence[str] | None, overrides: Mapping[str, Any]
-) -> Detector:
-    if class_names is not None:
-        class_names = checked_names(class_names)
-        num_classes = len(class_names) if num_classes is None else num_classes
+) -> tuple[list[str] | None, ComponentSpec]:
+    """Return the names of the classes, if there are any, and the complete options."""
+    names = None if class_names is None else checked_names(class_names)
+    if names is not None and num_classes is None:
+        num_classes = len(names)
     given = {} if num_classes is None else {"num_classes": num_classes}
-    detector = build(resolve(recipe, {**overrides, **given}), class_names)
+    return names, resolve(recipe, {**overrides, **given})
+
+
+def _fresh(recipe: str | ComponentSpec, spec: ComponentSpec, class_names: Sequence[str] | None) -> Detector:
+    """Return a detector of these options, which are those of a recipe with overrides."""
+    detector = build(spec, class_names)
     detector.recipe = recipe if isinstance(recipe, str) else ""
     detector.provenance = Provenance(began=Origin(kind="recipe", name=detector.recipe or detector.spec.type))
     return detector

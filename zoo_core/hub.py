@@ -142,11 +142,7 @@ def load(folder: str | Path, **overrides: Any) -> Detector:
     if others := other_versions(config.plugins):
         log.warning("%s was saved with %s", folder, others)
     try:
-        with Uninitialised():
-            model = build(spec, config.class_names)
-    except InputError as error:
-        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
-    try:
+        model = unfilled(config, spec, folder)
         load_weights(model, folder / WEIGHTS)
     except CheckpointError as error:
         if not overrides:
@@ -155,6 +151,15 @@ def load(folder: str | Path, **overrides: Any) -> Detector:
     model.recipe, model.report = config.recipe, LoadReport(loaded=list(model.state_dict()))
     model.provenance = known
     return model.eval()
+
+
+def unfilled(config: Config, spec: ComponentSpec, folder: Path) -> Detector:
+    """Return the detector of a folder whose parameters have no values yet; it costs neither their time nor their memory."""
+    try:
+        with Uninitialised():
+            return build(spec, config.class_names)
+    except InputError as error:
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
 
 
 def locate(folder: str | Path) -> Path:
@@ -185,9 +190,13 @@ def steps(folder: Path) -> list[Path]:
 
 def _path(folder: str | Path) -> Path:
     try:
-        return Path(folder).expanduser()
+        path = Path(folder).expanduser()
+        (path / CONFIG).exists()  # what cannot be looked at, for its length or for want of a right, raises here
     except (TypeError, RuntimeError) as error:
         raise CheckpointError(f"{folder!r} is no folder: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{folder} is no folder that can be looked at: {error.strerror or error}") from error
+    return path
 
 
 def read_config(folder: Path) -> Config:

@@ -55,8 +55,10 @@ def push(
     Example:
         >>> zoo.push(model, "org/traffic", private=True, card={"license": "apache-2.0"})
     """
+    if not isinstance(repo_id, str):
+        raise InputError(f"the name of a repository is a text of the form 'org/name', not {repo_id!r}")
+    cards.checked({} if card is None else card)
     model, local = _given(model)
-    cards.checked(card or {})
     if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
         raise InputError("a commit cannot be changed; give the name of a branch as the revision")
     access = Access(token, endpoint)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -77,7 +78,7 @@ def located(name: str | Path, revision: str | None = None, access: Access | None
     try:
         folder = hub.locate(name)
     except CheckpointError:
-        there = Path(str(name)).exists()
+        there = os.path.exists(str(name))
         if not there and not (found and found[2]) and PurePosixPath(str(name)).suffix in PICKLES:
             raise CheckpointError(f"{name}: no such file") from None
         if found is None or there:
@@ -105,8 +106,6 @@ def fetch(
 
 
 def _fetch(repo_id: str, revision: str | None, access: Access, files: Sequence[str] = FILES) -> Path:
-    from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
-
     if revision and SHA.fullmatch(revision) and (folder := _cached(repo_id, revision, access, files)):
         return folder
     info = None if access.local_files_only else _info(repo_id, revision, access)
@@ -118,6 +117,13 @@ def _fetch(repo_id: str, revision: str | None, access: Access, files: Sequence[s
         if not access.local_files_only:
             log.warning("%s cannot be reached; %s is taken from the cache", access.url, repo_id)
         return folder
+    return _downloaded(repo_id, revision, info, access, files)
+
+
+def _downloaded(repo_id: str, revision: str | None, info: ModelInfo, access: Access, files: Sequence[str]) -> Path:
+    """Download those of `files` that are not in the cache, and check them against what the Hub says of them."""
+    from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
+
     _check_files(repo_id, info)
     sha = str(info.sha)
     where: dict[str, Any] = {"cache_dir": access.cache, "token": access.token, "endpoint": access.endpoint}
@@ -127,8 +133,12 @@ def _fetch(repo_id: str, revision: str | None, access: Access, files: Sequence[s
         _verify(config.parent, info, [name for name in new if name == hub.CONFIG], access)
         hub.read_config(config.parent)  # before all that is big
         folder = Path(asked(lambda: snapshot_download(repo_id, revision=revision, allow_patterns=list(files), **where)))
-    if folder.name == sha:
-        _verify(folder, info, [name for name in new if name != hub.CONFIG], access)
+        if folder.name == sha:
+            _verify(folder, info, [name for name in new if name != hub.CONFIG], access)
+        else:  # somebody has pushed meanwhile, and what came is theirs
+            api = access.api()
+            theirs = asked(lambda: api.model_info(repo_id, revision=folder.name, files_metadata=True, timeout=TIMEOUT))
+            _verify(folder, theirs, [name for name in files if (folder / name).is_file()], access)
     return folder
 
 
@@ -205,9 +215,9 @@ def search(text: str = "", *, author: str | None = None, limit: int = 20, access
 
     def listed() -> list[ModelInfo]:
         found = access.api().list_models(
-            filter=[card.LIBRARY], pipeline_tag=card.TASK, search=text or None, author=author, limit=limit
+            filter=[card.LIBRARY], pipeline_tag=card.TASK, search=text or None, author=author, sort="downloads", limit=limit
         )
-        return sorted(found, key=lambda model: -(model.downloads or 0))
+        return sorted(found, key=lambda model: -(model.downloads or 0))  # not every Hub has sorted them
 
     with told(text or "the Hub", None, access):
         get_session().get(f"{access.url}/api/models", params={"limit": 1}, timeout=TIMEOUT)  # it fails at once, a list does not

@@ -21,9 +21,11 @@ class LoadReport:
         reinitialised: by name, those that are in both but do not fit, and why; they are as the model was built.
         missing: names that only the model has; they are as the model was built.
         unexpected: names that only the file has; they are not used.
-        classes: for each class of the model, that of the file whose rows it has; None for a new one. Empty where no
-            tensor depends on the classes, or none of these was in the file.
-        alike: for a new class, one of the file that differs from it but for case, spaces, "_" and "-", and was not mapped.
+        classes: for each class of the model, that of the file whose rows it has; None for a new one, and for all where a
+            tensor with their rows was reinitialised. Empty where no tensor depends on the classes, or none of these was in
+            the file.
+        alike: for a new class, one of the file whose name differs from it in case, spaces, "_" and "-" alone, and that no
+            class goes on from.
         settings: by name, options that are others in the file than in the model, and how: weights may depend on them.
     """
 
@@ -65,9 +67,16 @@ class LoadReport:
         digits = max(len(str(count)) for _, count, _ in fates)
         told = [(f"{fate:<13}  {n:>{digits}}  ", texts) for fate, n, texts in fates if texts and (n or fate == "classes")]
         lines = [start + _first(texts, WIDTH - len(start)) for start, texts in told]
-        pairs = ",".join(f"{old}={new}" for new, old in self.alike.items())
-        hint = [f"almost the same names: map {pairs} to go on from those classes"] if pairs else []
-        return "\n".join([*lines, *hint]) or "nothing was loaded"
+        return "\n".join([*lines, *self._hint()]) or "nothing was loaded"
+
+    def _hint(self) -> list[str]:
+        """Return what to do for classes that are almost of the same name, in a line of the table's width."""
+        start, end = "almost the same names: map ", " to go on from those classes"
+        pairs = [f"{old}={new}" for new, old in self.alike.items()]
+        whole = start + ",".join(pairs[:WIDTH]) + end
+        if len(whole) > WIDTH:
+            whole = start + _first(pairs, WIDTH - len(start), ",")
+        return [whole] if pairs else []
 
     def _rules(self) -> list[str]:
         """Return how often each rule was followed; from which tensor one is leads too far for a table."""
@@ -84,12 +93,16 @@ def _told(reasons: Mapping[str, str]) -> list[str]:
     return [f"{name}: {why}" for name, why in reasons.items()]
 
 
-def _first(texts: Sequence[str], width: int) -> str:
+def _first(texts: Sequence[str], width: int, between: str = "; ") -> str:
     """Return the first texts, as many as fit a width, and how many more there are."""
-    for shown in range(len(texts), 0, -1):
-        more = f" … and {len(texts) - shown} more" if shown < len(texts) else ""
-        line = "; ".join(texts[:shown]) + more
-        if len(line) <= width:
-            return line
+    found, line = "", ""
+    for shown, text in enumerate(texts, 1):
+        line += between + text if line else text
+        if len(line) > width:
+            break
+        rest = f" … and {len(texts) - shown} more" if shown < len(texts) else ""
+        found = line + rest if len(line + rest) <= width else found
+    if found:
+        return found
     more = f" … and {len(texts) - 1} more" if len(texts) > 1 else ""
     return texts[0][: width - len(more) - 1] + "…" + more.removeprefix(" …")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zoo_core import hub
-from zoo_core.build import build, numbered, plain
+from zoo_core.build import numbered, plain
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, nearest
 from zoo_core.interfaces import BACKGROUND, SHARED
@@ -74,8 +74,7 @@ def saved(folder: str | Path) -> Iterator[Source]:
     """Open the weights of a saved detector for a block; see `carry_over`."""
     folder = hub.locate(folder)
     config = hub.read_config(folder)
-    with torch.device("meta"):  # its shape alone is looked at
-        shape = build(hub.spec_of(config, folder), config.class_names)
+    shape = hub.unfilled(config, hub.spec_of(config, folder), folder)
     path = folder / hub.WEIGHTS
     with opened(path) as file:
         hub.check_fit(file, shape.state_dict(), path)
@@ -106,17 +105,20 @@ def carry(model: Detector, source: Source, class_map: Mapping[str, str]) -> Load
     theirs, ours = source.class_rows, model.class_rows()
     own = model.state_dict()
     report = LoadReport(settings=differing(source.spec, model.spec))
-    if any(name in source.names for name in ours):
-        report.classes.update({name: None if k is None else source.class_names[k] for name, k in pairs.items()})
-        there = {plain(name): name for name in source.class_names}
-        report.alike.update({name: there[plain(name)] for name, k in pairs.items() if k is None and plain(name) in there})
     report.missing.extend(name for name in own if name not in source.names)
     report.unexpected.extend([*sorted(source.names - own.keys()), *source.unexpected])
     by_class: dict[int, int | None] = {model.class_names.index(name): old for name, old in pairs.items()}
     for name, tensor in own.items():
         if name in source.names:
-            rows = _row_sources(theirs.get(name), ours.get(name), by_class)
-            _take(tensor, hub.sound(source.tensor(name), tensor, name, source.path), name, rows, source, report)
+            given = hub.sound(source.tensor(name), tensor, name, source.path)
+            if given.shape == tensor.shape and _of_another_make(theirs.get(name), ours.get(name)):
+                report.reinitialised[name] = "its rows are of classes in another way than here"
+                continue
+            _take(tensor, given, name, _row_sources(theirs.get(name), ours.get(name), by_class), source, report)
+    if of_classes := ours.keys() & source.names:
+        fit = not of_classes & report.reinitialised.keys()
+        report.classes.update({new: source.class_names[old] if fit and old is not None else None for new, old in pairs.items()})
+        report.alike.update(_alike(source.class_names, pairs))
     if not any(own[name].ndim for name in [*report.loaded, *report.remapped]):
         told = LoadReport(missing=report.missing, unexpected=report.unexpected, reinitialised=report.reinitialised)
         raise CheckpointError(f"not one tensor of {source.path} fits this model: it is of another network\n{told}")
@@ -145,6 +147,14 @@ def _take(own: Tensor, given: Tensor, name: str, rows: Tensor | None, source: So
         own[taken.to(own.device)] = given[rows[taken]].to(own)
         by_name = f"{int(taken.sum())} of {len(rows)} rows by class"
         report.remapped[name] = by_name if rule is None else f"{rule}, {by_name}"
+
+
+def _alike(there: Sequence[str], pairs: Mapping[str, int | None]) -> dict[str, str]:
+    """Return the classes of the file that have almost the name of a new one, and that none goes on from; each once."""
+    taken = {there[old] for old in pairs.values() if old is not None}
+    free = {plain(name): name for name in reversed(there) if name not in taken}
+    found = {new: free.pop(plain(new), new) for new, old in pairs.items() if old is None}
+    return {new: name for new, name in found.items() if name != new}  # those that are equal are numbers, not names
 
 
 def differing(theirs: ComponentSpec, ours: ComponentSpec) -> dict[str, str]:
@@ -197,7 +207,7 @@ def _row_sources(theirs: Tensor | None, ours: Tensor | None, by_class: dict[int,
 
     The m-th row of a class takes the m-th row of the class that it continues; rows shared by all likewise.
     """
-    if theirs is None or ours is None or _per_class(theirs) != _per_class(ours):
+    if theirs is None or ours is None or _of_another_make(theirs, ours):
         return None
     places: dict[tuple[int | None, int], int] = {key: row for row, key in enumerate(_numbered(theirs))}
     anything = any(label is not None for label in by_class.values())
@@ -206,8 +216,15 @@ def _row_sources(theirs: Tensor | None, ours: Tensor | None, by_class: dict[int,
     return None if sources == list(range(len(theirs))) else torch.tensor(sources)
 
 
+def _of_another_make(theirs: Tensor | None, ours: Tensor | None) -> bool:
+    """Say whether rows of two heads mean different things: more of them are of a class, or of none, or only one has such."""
+    if theirs is None or ours is None:
+        return theirs is not ours
+    return _per_class(theirs) != _per_class(ours)
+
+
 def _per_class(rows: Tensor) -> set[tuple[int, int]]:
-    """Return how many rows a class has, and how many are of none: heads that differ in these are of another make."""
+    """Return how many rows a class has, and how many are of none."""
     labels, counts = torch.unique(rows, return_counts=True)
     return {(min(label, 0), count) for label, count in zip(labels.tolist(), counts.tolist(), strict=True)}
 

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, PositiveInt
 
+from zoo_cli.commands import show
 from zoo_core.contributions import Component, Family, Recipe
-from zoo_core.registry import contributed
+from zoo_core.registry import contributed, find
 from zoo_core.specs import ComponentSpec, NeckSlot, Spec
 
 
@@ -176,3 +177,14 @@ def test_the_weights_that_a_recipe_has_tags_for(cli) -> None:
     assert json.loads(cli("show", "known", "--json").out)["weights"] == {"coco": "org/whole@v1", "voc": "org/voc"}
     assert "by tag" not in cli("show", "whole", "--kind", "detector").out
     assert json.loads(cli("show", "local/whole", "--kind", "detector", "--json").out)["weights"] == {}
+
+
+def test_families_are_not_asked_for_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They import their library, which takes seconds."""
+    asked: list[str] = []
+
+    monkeypatch.setattr(show, "find", lambda kind, name: (asked.append(name), find(kind, name))[1])
+    assert show.everywhere("runs/first") == []
+    assert show.everywhere("./x") == []
+    assert not asked
+    assert [entry.plugin.distribution for entry in show.everywhere("zoo-timm/resnet18")] == ["zoo-timm"]

@@ -124,6 +124,7 @@ def test_metadata_that_cannot_be_read(model: Detector, head: str, message: str) 
         ({"tags": []}, "card: tags must be a text"),
         ({"evaluation": {"AP": float("nan")}}, "evaluation must hold figures"),
         ({"evaluation": 0.5}, "evaluation must hold figures"),
+        ("mit", "card: what is known is a dict such as {'license': 'apache-2.0'}, not a str"),
     ],
 )
 def test_facts_that_are_none(model: Detector, facts: dict[str, object], message: str) -> None:

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from zoo_core import hub
+from zoo_core import hub, remote
 from zoo_core.create import create
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, SpecError
@@ -382,6 +382,25 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
     for name, message in (("absent", "no such folder"), ("file", "is a file"), ("empty", "holds no model")):
         with pytest.raises(CheckpointError, match=message):
             hub.load(tmp_path / name)
+
+
+def test_a_folder_that_cannot_be_looked_at(model: Detector) -> None:
+    name = "a" * 300
+    with pytest.raises(CheckpointError, match="is no folder that can be looked at: File name too long"):
+        remote.load(name)
+    with pytest.raises(CheckpointError, match="is no folder that can be looked at: File name too long"):
+        hub.save(model, name)
+    with pytest.raises(CheckpointError, match="is no tag of weights"):
+        create("plain_one_stage", weights=name)
+    with pytest.raises(InputError, match="is no name of a repository"):
+        remote.load(f"org/{name}", local_files_only=True)
+
+
+def test_another_number_of_classes_is_told_to_be_the_callers(folder: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match=r"depend on what was set otherwise \(num_classes\): .*5 classes need as many names"
+    ):
+        hub.load(folder, num_classes=5)
 
 
 def test_a_loaded_model_has_the_layout_of_a_new_one(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import yaml
 
 from tests.hub.server import Fault, Hub
 from zoo_core import card, hub, provenance, remote
+from zoo_core.access import Access
 from zoo_core.create import create
 from zoo_core.data.open import open_data
 from zoo_core.detectors.detector import Detector
@@ -211,6 +212,17 @@ def test_who_may_not_push_is_told(server: Hub, model: Detector, token: str | boo
     assert not server.repos
 
 
+@pytest.mark.parametrize("token", ["hf_secret\n", "hf_ secret", "hf_s\xe9cret", ""])
+def test_what_is_no_token_is_told_and_not_shown(server: Hub, model: Detector, pushed: str, token: str) -> None:
+    server.log.clear()
+    for ask in (lambda: remote.load(pushed, token=token), lambda: push(model, pushed, token=token)):
+        with pytest.raises(InputError, match="the token is empty, or holds") as caught:
+            ask()
+        assert "cret" not in str(caught.value)
+    assert not server.log
+    assert "hf_writer" not in repr(Access("hf_writer"))
+
+
 def test_of_two_writers_the_second_is_told(server: Hub, model: Detector, pushed: str) -> None:
     repo = server.repos[pushed]
     theirs = dict(server.head(pushed)) | {"note.txt": b"mine"}
@@ -247,6 +259,8 @@ def test_repositories_and_names_that_are_none(server: Hub, model: Detector, tmp_
         remote.load("runs/frist")
     with pytest.raises(CheckpointError, match="no such folder"):
         remote.load("runs/first/more")
+    with pytest.raises(InputError, match="is a text of the form 'org/name', not None"):
+        push(model, None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="is no name of a repository, which is of the form 'org/name'"):
         push(model, "name of mine")
     with pytest.raises(InputError, match="is no name of a repository"):
@@ -354,6 +368,26 @@ def test_a_file_that_was_changed_behind_the_clients_back(server: Hub, model: Det
     server.start()
     again = remote.load(pushed)
     assert (values(again), again.class_names) == (values(model), NAMES)
+
+
+def test_what_is_pushed_while_another_downloads_is_checked_too(
+    server: Hub, model: Detector, pushed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    genuine = huggingface_hub.snapshot_download
+
+    def late(*args: object, **options: object) -> str:
+        if server.faults and not options.get("local_files_only"):
+            push(changed(model), pushed)
+        return genuine(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", late)
+    server.faults.append(Fault("^GET /org/name/resolve/.*/model.safetensors", change=lambda body: body[:-1] + b"x"))
+    with pytest.raises(HubError, match=r"model\.safetensors of org/name came damaged"):
+        remote.load(pushed)
+    server.faults[0].times, server.faults[0].change = 1, lambda body: body
+    assert values(remote.load(pushed)) == values(model)
 
 
 @pytest.mark.parametrize(
@@ -469,6 +503,12 @@ def test_searching_goes_through_all_pages(server: Hub, model: Detector, pushed: 
     server.stop()
     with pytest.raises(HubError, match="cannot be reached"):
         remote.search()
+
+
+def test_of_many_the_most_downloaded_are_found(server: Hub, pushed: str) -> None:
+    for number, downloads in enumerate((5, 0, 7, 6)):
+        server.new(f"org/more-{number}", dict(server.head(pushed))).downloads = downloads
+    assert [(found.id, found.downloads) for found in remote.search(limit=2)] == [("org/more-2", 7), ("org/more-3", 6)]
 
 
 def test_the_config_alone_is_fetched_on_demand(server: Hub, pushed: str) -> None:

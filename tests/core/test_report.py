@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from zoo_core.report import WIDTH, LoadReport
 
@@ -45,6 +46,21 @@ def test_a_name_of_any_length_is_cut() -> None:
     report = LoadReport(unexpected=["x" * 500, "y"])
     assert len(str(report)) <= WIDTH
     assert str(report).endswith("x… and 1 more")
+
+
+def test_the_line_about_names_fits_too() -> None:
+    names = [f"class of things {k}" for k in range(80)]
+    report = LoadReport(loaded=["a"], alike={name.title(): name for name in names})
+    assert str(report).splitlines()[1:] == [
+        "almost the same names: map class of things 0=Class Of Things 0 … and 79 more",
+    ]
+
+
+def test_any_number_of_names_is_told_at_once() -> None:
+    names = [f"layer.{k}.weight" for k in range(50_000)]
+    start = time.perf_counter()
+    assert str(LoadReport(unexpected=names)).endswith("layer.1.weight … and 49998 more")
+    assert time.perf_counter() - start < 1
 
 
 def test_json_holds_all_of_it() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.core.stubs import Blocks, BlocksSpec
 from zoo_core import hub, transfer
 from zoo_core.create import create
 from zoo_core.detectors.detector import Detector
@@ -72,6 +73,35 @@ def test_names_that_are_almost_the_same_are_told(saved: Path, recipe: str) -> No
     assert carry_over(model_of(recipe, ("Car", "Van"), 2), saved, {"car": "Car"}).alike == {}
 
 
+def test_a_class_that_goes_on_already_is_not_one_of_almost_the_same_name(saved: Path, recipe: str) -> None:
+    assert carry_over(model_of(recipe, ("Car", "Van"), 2), saved, {"car": "Van"}).alike == {}
+    assert carry_over(model_of(recipe, ("Car", "car"), 2), saved).alike == {}
+    assert carry_over(model_of(recipe, ("Car", "CAR"), 2), saved).alike == {"Car": "car"}  # a map has each name once
+    numbers = hub.save(create(recipe, num_classes=4), saved.with_name("numbers"))
+    assert carry_over(create(recipe, num_classes=2), numbers).alike == {}
+
+
+def test_classes_whose_rows_do_not_fit_do_not_go_on(tmp_path: Path) -> None:
+    saved = hub.save(model_of("plain_two_stage", COCO, 1), tmp_path / "saved")
+    report = carry_over(model_of("plain_two_stage", KITTI, 2, roi_head={"width": 12}), saved, MAP)
+    assert "roi_head.output.weight" in report.reinitialised
+    assert "roi_head.output.bias" in report.remapped
+    assert report.classes == dict.fromkeys(KITTI)
+
+
+@pytest.mark.parametrize("of_one_alone", [True, False])
+def test_as_many_rows_that_mean_something_else_are_not_taken(saved: Path, recipe: str, of_one_alone: bool) -> None:
+    model = model_of(recipe, COCO, 2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with transfer.saved(saved) as source:
+        other = {name: rows.clamp(max=1) for name, rows in source.class_rows.items()}
+        report = carry(model, replace(source, class_rows={} if of_one_alone else other), {})
+    assert set(report.reinitialised) == set(model.class_rows())
+    assert set(report.reinitialised.values()) == {"its rows are of classes in another way than here"}
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in model.class_rows())
+    assert report.classes == dict.fromkeys(COCO)
+
+
 def test_the_same_names_in_another_order_are_other_rows(saved: Path, recipe: str) -> None:
     model = model_of(recipe, COCO[::-1], 2)
     report = carry_over(model, saved)
@@ -106,6 +136,24 @@ def test_tensors_of_one_side_alone_are_told(tmp_path: Path) -> None:
     assert "roi_head.output.weight" in report.missing
     assert "head.layers.8.weight" in report.unexpected
     assert "backbone.fine.weight" in report.loaded
+
+
+def test_a_part_may_compute_while_it_is_built(saved: Path, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Blocks.__init__
+
+    def computing(self: Blocks, spec: BlocksSpec) -> None:
+        genuine(self, spec)
+        self.rates = [float(rate) for rate in torch.linspace(0, 1, 4)]
+
+    monkeypatch.setattr(Blocks, "__init__", computing)
+    assert carry_over(model_of(recipe, COCO, 2), saved).loaded
+
+
+def test_a_saved_model_whose_classes_have_one_name(saved: Path, recipe: str) -> None:
+    config = json.loads((saved / hub.CONFIG).read_text()) | {"class_names": ["car", "car", "dog", "van"]}
+    (saved / hub.CONFIG).write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"config\.json: 2 classes are named 'car'"):
+        carry_over(model_of(recipe, KITTI, 2), saved)
 
 
 def test_a_file_of_which_nothing_fits(saved: Path, recipe: str) -> None:

@@ -48,6 +48,7 @@ class Repo:
     """A repository: its commits (sha to files), and the names that lead to them."""
 
     private: bool = False
+    downloads: int = 0
     commits: dict[str, Files] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     branches: dict[str, str] = field(default_factory=dict)

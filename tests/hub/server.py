@@ -270,7 +270,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _listed(self, repo_id: str, repo: Repo) -> dict[str, Any]:
         data = repo.tagged()
-        about = {"_id": "1", "id": repo_id, "modelId": repo_id, "private": repo.private, "gated": False, "downloads": 0}
+        about = {
+            "_id": "1",
+            "id": repo_id,
+            "modelId": repo_id,
+            "private": repo.private,
+            "gated": False,
+            "downloads": repo.downloads,
+        }
         pipeline = {"pipeline_tag": data["cardData"].get("pipeline_tag"), "library_name": data["cardData"].get("library_name")}
         return {**about, **data, **pipeline, "likes": 0, "lastModified": DATE, "createdAt": DATE}
 
@@ -280,6 +287,8 @@ class Handler(BaseHTTPRequestHandler):
         found = [model for model in found if set(asked.get("filter", [])) <= set(model["tags"])]
         found = [model for model in found if all(text.lower() in model["id"].lower() for text in asked.get("search", []))]
         found = [model for model in found if all(model["id"].startswith(f"{name}/") for name in asked.get("author", []))]
+        if asked.get("sort") == ["downloads"]:
+            found.sort(key=lambda model: -model["downloads"])
         return self._paged(found)
 
     def _paged(self, rows: list[Any]) -> Any:

@@ -14,6 +14,7 @@ Examples:
 from __future__ import annotations
 
 import json
+import os
 from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
@@ -75,7 +76,7 @@ def of_model(args: Namespace) -> Path:
     from zoo_core.remote import fetch_config
 
     on_hub = NAME_ON_HUB.fullmatch(args.name)
-    if not (on_hub or "/" in args.name or (args.name and Path(args.name).exists())):
+    if not (on_hub or "/" in args.name or (args.name and os.path.exists(args.name))):
         raise UnknownNameError(f"nothing {unknown(args.name)}{_broken()}")
     try:
         return fetch_config(args.name, args.revision, Access(endpoint=args.endpoint))
@@ -92,7 +93,7 @@ def everywhere(name: str) -> list[Entry]:
     kinds = {e.contribution.kind for e in named if not isinstance(e.contribution, Family)}
     found = [find(kind, name) for kind in KINDS if kind in kinds] or named
     families = {e.contribution.kind for e in registered if isinstance(e.contribution, Family)}
-    asked = [] if found else [kind for kind in KINDS if kind in families]
+    asked = [] if found or not _may_be_of_family(name) else [kind for kind in KINDS if kind in families]
     return found + [entry for entry in map(partial(_in_family, name), asked) if entry]
 
 
@@ -105,6 +106,11 @@ def unknown(name: str) -> str:
     else:
         hint = nearest(name, names) or nearest(name, [member for _, member in members(registered)])
     return f"is named '{name}'{hint or ' (zoo-cli list shows all)'}"
+
+
+def _may_be_of_family(name: str) -> bool:
+    """Say whether it is worth asking families, which import their library: what has a '/' is a path, or whose it is."""
+    return "/" not in name or name.partition("/")[0] in {plugin.distribution for plugin in plugins()}
 
 
 def _in_family(name: str, kind: str) -> Entry | None:
