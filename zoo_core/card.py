@@ -167,6 +167,8 @@ def metadata(model: Detector, source: str, facts: Mapping[str, Any], known: Mapp
 
 def checked(facts: Mapping[str, Any]) -> None:
     """Raise `InputError` if `facts` are not what a card may say."""
+    if not isinstance(facts, Mapping):
+        raise InputError(f'card: a dict such as {{"license": "apache-2.0"}}, not a {type(facts).__name__}')
     for key, value in facts.items():
         if key not in FACTS:
             raise InputError(f"card: no entry '{key}'{nearest(str(key), FACTS) or ' (' + ', '.join(FACTS) + ')'}")
@@ -186,13 +188,16 @@ def _figures(found: Mapping[str, Any]) -> dict[str, float]:
     return {
         key: value
         for key, value in found.items()
-        if re.fullmatch(r"(AP|AR|voc_mAP)\w*", str(key)) and isinstance(value, int | float) and math.isfinite(value)
+        if re.fullmatch(r"(AP|AR|voc_mAP)\w*", str(key))
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
     }
 
 
 def _index(name: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    data = str(without_path(found.get("data", "unknown")))
-    dataset = {"name": data, "type": data} | ({"split": str(found["split"])} if found.get("split") else {})
+    data, split = (without_path(found[key]) if isinstance(found.get(key), str) else "" for key in ("data", "split"))
+    dataset = {"name": data or "unknown", "type": data or "unknown"} | ({"split": split} if split else {})
     metrics = [{"type": TYPES.get(key, key), "name": key, "value": value} for key, value in _figures(found).items()]
     return [{"name": name, "results": [{"task": {"type": TASK}, "dataset": dataset, "metrics": metrics}]}]
 
