@@ -6,6 +6,7 @@ The client of the Hub is imported when it is needed. What arguments do not say i
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -48,16 +49,33 @@ class Access:
     local_files_only: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no token: the client would send it, fail, and show it in its message."""
-        if isinstance(self.token, str) and not re.fullmatch(r"[!-~]+", self.token):
-            raise InputError("the token is empty, or holds spaces or letters that none has; was it copied whole?")
+        if isinstance(self.token, str) and not re.fullmatch(r"[!-~]+", self.token):  # it is not shown: it is a secret
+            raise InputError("the token is empty, or holds spaces or letters that no token has; was it copied whole?")
+        if not isinstance(self.token, str | bool | None):
+            raise InputError(f"a token is a text, or a bool, not a {type(self.token).__name__}")
+        if not isinstance(self.cache_dir, str | Path | None) or "\0" in str(self.cache_dir):
+            raise InputError(f"cache_dir={self.cache_dir!r} is no path of a folder")
+
+    @property
+    def address(self) -> str:
+        """Where the Hub is asked.
+
+        Raises:
+            InputError: that is no address.
+        """
+        from huggingface_hub import constants
+
+        found = constants.ENDPOINT if self.endpoint is None else self.endpoint
+        if not re.match(r"https?://[^/]", str(found)):
+            raise InputError(f"{found!r} is no address of a Hub (HF_ENDPOINT, endpoint=): it begins with https:// or http://")
+        return found
 
     @property
     def url(self) -> str:
-        """Where the Hub is."""
+        """Where the Hub is, as a message names it: without the password that an address may have."""
         from huggingface_hub import constants
 
-        return self.endpoint or constants.ENDPOINT
+        return re.sub(r"//[^/@]*@", "//", str(self.endpoint or constants.ENDPOINT))
 
     @property
     def cache(self) -> Path:
@@ -70,7 +88,8 @@ class Access:
         """Return the client."""
         from huggingface_hub import HfApi
 
-        return HfApi(endpoint=self.endpoint, token=self.token, library_name="zoo")
+        address = self.address
+        return HfApi(endpoint=None if self.endpoint is None else address, token=self.token, library_name="zoo")
 
 
 def unreachable(error: BaseException) -> bool:
@@ -80,10 +99,17 @@ def unreachable(error: BaseException) -> bool:
 
 
 def asked(call: Callable[[], Answer], pauses: Sequence[float] | None = None) -> Answer:
-    """Return what the Hub answers. One that is busy or breaks off is asked again after each of the `pauses` (`PAUSES`)."""
+    """Return what the Hub answers. One that is busy or breaks off is asked again after each of the `pauses` (`PAUSES`).
+
+    Raises:
+        HubError: an answer that the client cannot read, such as the page on which a network asks who one is.
+    """
     pauses = PAUSES if pauses is None else pauses
     try:
         return call()
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise HubError(f"what was answered is of no Hub ({why}); is the address right (HF_ENDPOINT, endpoint=)?") from error
     except Exception as error:
         reason = _refusal(error) or error
         if not pauses or not _passing(reason):
@@ -134,12 +160,12 @@ def told(repo_id: str, revision: str | None, access: Access) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError) as error:
         if refusal := _refusal(error):
             raise HubError(_refused(name, refusal, access)) from error
-        why = _first_line(error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error)
+        why = first_line(error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error)
         raise HubError(f"{name}: {why} (Hub: {access.url}, cache: {access.cache})") from error
     except Exception as error:
         if not unreachable(error):
             raise
-        raise HubError(f"{name}: {access.url} cannot be reached, or broke off ({_first_line(error)}); try again") from error
+        raise HubError(f"{name}: {access.url} cannot be reached, or broke off ({first_line(error)}); try again") from error
 
 
 def _refused(name: str, error: Any, access: Access) -> str:
@@ -152,13 +178,14 @@ def _refused(name: str, error: Any, access: Access) -> str:
     if status == 401:
         return f"{access.url} does not know this token, or was given none: log in ('hf auth login'), or give token= or HF_TOKEN"
     if status == 403:
-        return f"this token may not write to {name}: {_first_line(error.server_message or error)}"
+        return f"this token may not write to {name}: {first_line(error.server_message or error)}"
     if status in BUSY:
         return f"{access.url} is busy or out of order (status {status}); try again later"
-    return f"{name}: {_first_line(error.server_message or error)} (status {status})"
+    return f"{name}: {first_line(error.server_message or error)} (status {status})"
 
 
-def _first_line(error: object) -> str:
+def first_line(error: object) -> str:
+    """Return the first line of an error's text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__
 

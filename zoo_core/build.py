@@ -82,8 +82,8 @@ def checked_names(class_names: Sequence[str]) -> list[str]:
     for name in names:
         if not isinstance(name, str) or not name.strip():
             raise InputError(f"the name of a class is a string that is not empty, not {name!r}")
-    for name in names:  # they come from files of others, and go to terminals, which obey control characters
-        if any(unicodedata.category(letter) == "Cc" for letter in name):
+    for name in names:  # they come from files of others, go to terminals, which obey control characters, and into files
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
             raise InputError(f"the name of a class holds no control characters, as {name!r} does")
     for name, count in Counter(names).items():
         if count > 1:

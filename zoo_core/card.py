@@ -188,13 +188,16 @@ def _figures(found: Mapping[str, Any]) -> dict[str, float]:
     return {
         key: value
         for key, value in found.items()
-        if re.fullmatch(r"(AP|AR|voc_mAP)\w*", str(key)) and isinstance(value, int | float) and math.isfinite(value)
+        if re.fullmatch(r"(AP|AR|voc_mAP)\w*", str(key))
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
     }
 
 
 def _index(name: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    data = str(without_path(found.get("data", "unknown")))
-    dataset = {"name": data, "type": data} | ({"split": str(found["split"])} if found.get("split") else {})
+    data, split = (without_path(found[key]) if isinstance(found.get(key), str) else "" for key in ("data", "split"))
+    dataset = {"name": data or "unknown", "type": data or "unknown"} | ({"split": split} if split else {})
     metrics = [{"type": TYPES.get(key, key), "name": key, "value": value} for key, value in _figures(found).items()]
     return [{"name": name, "results": [{"task": {"type": TASK}, "dataset": dataset, "metrics": metrics}]}]
 

@@ -117,8 +117,8 @@ def tagged(recipe: str | ComponentSpec, weights: str | Path) -> str | Path:
     """
     entry = find("detector", recipe) if isinstance(recipe, str) else None
     tags = entry.contribution.weights if entry and isinstance(entry.contribution, Recipe) else {}
-    if weights in tags:
-        return tags[str(weights)]
+    if isinstance(weights, str) and weights in tags:
+        return tags[weights]
     if isinstance(weights, str) and weights.isidentifier() and not os.path.exists(weights):
         whose = f"'{recipe}'" if isinstance(recipe, str) else "this detector"
         hint = nearest(weights, tags) or f" ({whose} has {'the tags ' + ', '.join(tags) if tags else 'no tags'})"

@@ -7,6 +7,7 @@ Loading resolves registered names alone; nothing that is in the folder is execut
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,6 +91,8 @@ def _check_replaceable(folder: Path) -> None:
 
 def write(model: Detector, folder: Path) -> None:
     """Write the files of a model into an existing folder."""
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise InputError("the detector has no weights: it is on the device 'meta'")
     config = Config(
         format=FORMAT,
         recipe=model.recipe,
@@ -190,13 +193,15 @@ def steps(folder: Path) -> list[Path]:
 
 def _path(folder: str | Path) -> Path:
     try:
-        path = Path(folder).expanduser()
-        (path / CONFIG).exists()  # what cannot be looked at, for its length or for want of a right, raises here
-    except (TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{folder!r} is no folder: {error}") from error
+        found = Path(folder).expanduser()
+        os.lstat(found / CONFIG)  # what cannot be looked at, for its length or for want of a right, raises here
+    except (FileNotFoundError, NotADirectoryError):
+        return found
     except OSError as error:
         raise CheckpointError(f"{folder} is no folder that can be looked at: {error.strerror or error}") from error
-    return path
+    except (TypeError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{folder!r:.100} is no folder: {error}") from error
+    return found
 
 
 def read_config(folder: Path) -> Config:

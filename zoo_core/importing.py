@@ -142,6 +142,10 @@ def load_weights(model: Detector, path: str | Path, class_map: Mapping[str, str]
     """
     if not isinstance(model, Detector):
         raise InputError(f"load_weights takes a detector, not a {type(model).__name__}")
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise InputError(
+            "load_weights cannot fill a detector on the device 'meta': model.to_empty(device='cpu') gives it memory"
+        )
     with source_of(path, model.spec) as source:
         return carry(model, source, class_map or {})
 

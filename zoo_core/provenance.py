@@ -38,6 +38,7 @@ def without_path(name: Any) -> Any:
     """Return a name that may be an absolute path as the last part of that."""
     if not isinstance(name, str):
         return name
+    name = name.encode(errors="replace").decode()  # of a file whose name is no UTF-8
     absolute = re.match(r"~?/|[A-Za-z]:[\\/]|\\\\", name)
     return re.split(r"[\\/]", name.rstrip("\\/"))[-1] if absolute else name
 
@@ -157,7 +158,9 @@ def content(path: Path, largest: int = LARGEST) -> Any:
         found = file.read(largest + 1)
     if len(found) > largest:
         raise ValueError(f"it is longer than {largest} bytes")
-    return json.loads(found.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_no_number)
+    data = json.loads(found.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_no_number)
+    json.dumps(data, ensure_ascii=False).encode()  # halves of letters could not be written again
+    return data
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from zoo_core import card as cards
 from zoo_core import hub, provenance
-from zoo_core.access import TIMEOUT, Access, asked, told
+from zoo_core.access import TIMEOUT, Access, asked, first_line, told
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, HubError, InputError
 from zoo_core.origins import origins
@@ -55,18 +57,15 @@ def push(
     Example:
         >>> zoo.push(model, "org/traffic", private=True, card={"license": "apache-2.0"})
     """
-    if not isinstance(repo_id, str):
-        raise InputError(f"the name of a repository is a text of the form 'org/name', not {repo_id!r}")
+    _check_words(repo_id, revision, message, readme)
     cards.checked({} if card is None else card)
     model, local = _given(model)
-    if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise InputError("a commit cannot be changed; give the name of a branch as the revision")
     access = Access(token, endpoint)
     with told(repo_id, revision, access), tempfile.TemporaryDirectory(prefix="zoo-push-") as folder:
         api = access.api()
         info = _repository(api, repo_id, private, revision)
-        there = _card_there(info, Path(folder) / "there", access)
-        old = chosen(local, there, repo_id) if readme is None else readme
+        _check_ours(info, Path(folder) / "there", access)
+        old = readme if readme is not None else chosen(local, _card_there(info, Path(folder) / "there", access), repo_id)
         text = cards.written(model, origins(model.spec), repo_id, old, card)
         files = _files(model, text, Path(folder) / "model")
         commit = asked(
@@ -84,6 +83,7 @@ def push(
 def _given(model: Detector | str | Path) -> tuple[Detector, str]:
     """Return a detector, and of a folder its card."""
     if isinstance(model, Detector):
+        _check_finite(model)
         return model, ""
     if not isinstance(model, str | Path):
         raise InputError(f"push takes a detector or the folder of a saved one, not a {type(model).__name__}")
@@ -91,11 +91,38 @@ def _given(model: Detector | str | Path) -> tuple[Detector, str]:
     return hub.load(folder), cards.of(folder)
 
 
+def _check_finite(model: Detector) -> None:
+    """Raise `CheckpointError` if nobody could load these weights: they would take the place of others on the Hub."""
+    for name, tensor in model.state_dict().items():
+        if not tensor.is_meta:
+            hub.sound(tensor, tensor, name, Path(model.recipe or "the detector"))
+
+
+def _check_words(repo_id: str, revision: str | None, message: str | None, readme: str | None) -> None:
+    """Raise `InputError` for arguments that cannot be meant."""
+    for name, value in {"message": message, "readme": readme, "revision": revision}.items():
+        if not isinstance(value, str | None):
+            raise InputError(f"{name} is a text, not a {type(value).__name__}")
+    if not isinstance(repo_id, str):
+        raise InputError(f"the name of a repository is a text of the form 'org/name', not {repo_id!r}")
+    if re.fullmatch(r"[\w.-]+", repo_id):
+        raise InputError(f"'{repo_id}' is no name of a repository, which is of the form 'org/name': write whose it is, too")
+    if revision is not None and (re.fullmatch(r"[0-9a-f]{40}", revision) or not revision.strip()):
+        said = "a commit cannot be changed" if revision.strip() else f"{revision!r} is no branch"
+        raise InputError(f"{said}; give the name of a branch as the revision")
+
+
 def _files(model: Detector, text: str, folder: Path) -> list[Path]:
     """Write the files of a model and its card into a new folder, and return them."""
-    folder.mkdir()
-    hub.write(model, folder)
-    (folder / cards.CARD).write_bytes(text.encode())
+    try:
+        folder.mkdir()
+        hub.write(model, folder)
+        (folder / cards.CARD).write_bytes(text.encode(errors="replace"))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"what is to be uploaded cannot be written to {folder.parent}: {error}; nothing was pushed. "
+            "TMPDIR may name another place"
+        ) from error
     return sorted(folder.iterdir())
 
 
@@ -121,22 +148,41 @@ def _repository(api: HfApi, repo_id: str, private: bool | None, revision: str | 
     return info
 
 
+def _check_ours(info: ModelInfo, folder: Path, access: Access) -> None:
+    """Raise `HubError` if a repository holds another kind of model."""
+    if hub.CONFIG not in [file.rfilename for file in info.siblings or ()]:
+        return
+    path = _downloaded(info, hub.CONFIG, folder, access)
+    try:
+        hub.read_config(path.parent)
+    except CheckpointError as error:
+        why = str(error).replace(str(path), hub.CONFIG)
+        raise HubError(f"{info.id} holds another kind of model, which stays: {why}") from error
+
+
 def _card_there(info: ModelInfo, folder: Path, access: Access) -> str:
-    """Return the card in a repository; raise if it holds another kind of model."""
+    """Return the card in a repository."""
+    if cards.CARD not in [file.rfilename for file in info.siblings or ()]:
+        return ""
+    path = _downloaded(info, cards.CARD, folder, access)
+    try:
+        text = cards.of(path.parent)
+        cards.parsed(cards.split(text)[0])
+    except CheckpointError as error:
+        why = first_line(error.__cause__ or error)
+        raise HubError(
+            f"the {cards.CARD} of {info.id} cannot be read, and would be lost ({why}): mend it there, "
+            "or give another in its place (zoo-cli push --readme FILE, or readme= with its text)"
+        ) from error
+    return text
+
+
+def _downloaded(info: ModelInfo, name: str, folder: Path, access: Access) -> Path:
+    """Return a file of a repository, which is kept in `folder`."""
     from huggingface_hub import hf_hub_download
 
-    names = [file.rfilename for file in info.siblings or ()]
     where: dict[str, Any] = {"revision": info.sha, "cache_dir": folder, "token": access.token, "endpoint": access.endpoint}
-    if hub.CONFIG in names:
-        path = Path(hf_hub_download(info.id, hub.CONFIG, **where))
-        try:
-            hub.read_config(path.parent)
-        except CheckpointError as error:
-            why = str(error).replace(str(path), hub.CONFIG)
-            raise HubError(f"{info.id} holds another kind of model, which stays: {why}") from error
-    if cards.CARD not in names:
-        return ""
-    return cards.of(Path(hf_hub_download(info.id, cards.CARD, **where)).parent)
+    return Path(asked(lambda: hf_hub_download(info.id, name, **where)))
 
 
 def chosen(local: str, there: str, repo_id: str) -> str:

@@ -78,7 +78,7 @@ def located(name: str | Path, revision: str | None = None, access: Access | None
     try:
         folder = hub.locate(name)
     except CheckpointError:
-        there = os.path.exists(str(name))
+        there = os.path.exists(str(name))  # which takes any text
         if not there and not (found and found[2]) and PurePosixPath(str(name)).suffix in PICKLES:
             raise CheckpointError(f"{name}: no such file") from None
         if found is None or there:
@@ -89,7 +89,7 @@ def located(name: str | Path, revision: str | None = None, access: Access | None
         return folder
     if found[2] and revision is not None:
         raise InputError(f"{name} names a revision already; give one")
-    return _fetch(found[1], revision or found[2], access or Access(), files)
+    return _fetch(found[1], found[2] if revision is None else revision, access or Access(), files)
 
 
 def fetch(
@@ -106,6 +106,8 @@ def fetch(
 
 
 def _fetch(repo_id: str, revision: str | None, access: Access, files: Sequence[str] = FILES) -> Path:
+    if revision is not None and (not isinstance(revision, str) or not revision.strip()):
+        raise InputError(f"{revision!r} is no revision; give the name of a branch, a tag or a commit")
     if revision and SHA.fullmatch(revision) and (folder := _cached(repo_id, revision, access, files)):
         return folder
     info = None if access.local_files_only else _info(repo_id, revision, access)
@@ -126,6 +128,8 @@ def _downloaded(repo_id: str, revision: str | None, info: ModelInfo, access: Acc
 
     _check_files(repo_id, info)
     sha = str(info.sha)
+    if revision and SHA.fullmatch(revision) and revision != sha:
+        raise HubError(f"{named(repo_id, revision)}: the Hub names another commit for this one: {sha}")
     where: dict[str, Any] = {"cache_dir": access.cache, "token": access.token, "endpoint": access.endpoint}
     new = [name for name in files if not try_to_load_from_cache(repo_id, name, access.cache, revision=sha)]
     with told(repo_id, revision, access):
@@ -176,7 +180,7 @@ def _cached(repo_id: str, revision: str | None, access: Access, files: Sequence[
 
 def _check_files(repo_id: str, info: ModelInfo) -> None:
     """Raise `HubError` if a repository is none that the zoo opens."""
-    names = [file.rfilename for file in info.siblings or ()]
+    names = [str(file.rfilename) for file in info.siblings or ()]
     missing = [name for name in (hub.CONFIG, hub.WEIGHTS) if name not in names]
     pickled = [name for name in names if PurePosixPath(name).suffix in PICKLES]
     if pickled and hub.WEIGHTS in missing:
@@ -186,16 +190,20 @@ def _check_files(repo_id: str, info: ModelInfo) -> None:
         )
     if missing:
         raise HubError(f"{repo_id} is no model of the zoo: {' and '.join(missing)} {'are' if missing[1:] else 'is'} missing")
-    if any(file.rfilename == hub.CONFIG and (file.size or 0) > LARGEST_CONFIG for file in info.siblings or ()):
+    if any(file.rfilename == hub.CONFIG and _size(file) > LARGEST_CONFIG for file in info.siblings or ()):
         raise HubError(f"{repo_id} is no model of the zoo: its {hub.CONFIG} is larger than {LARGEST_CONFIG // 2**20} MB")
     if not SHA.fullmatch(str(info.sha)):
         raise HubError(f"{repo_id}: the Hub names a commit that is none: {str(info.sha)[:60]!r}")
 
 
+def _size(file: Any) -> int:
+    return file.size if isinstance(file.size, int) else 0
+
+
 def _verify(folder: Path, info: ModelInfo, new: Sequence[str], access: Access) -> None:
     """Raise `HubError` if a file that was downloaded is not the one that the Hub has; then it leaves the cache."""
     for file in info.siblings or ():
-        path = folder / file.rfilename
+        path = folder / str(file.rfilename)
         if file.rfilename not in new or not (file.lfs or file.blob_id):
             continue
         digest = hashlib.sha256() if file.lfs else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
@@ -220,5 +228,7 @@ def search(text: str = "", *, author: str | None = None, limit: int = 20, access
         return sorted(found, key=lambda model: -(model.downloads or 0))  # not every Hub has sorted them
 
     with told(text or "the Hub", None, access):
-        get_session().get(f"{access.url}/api/models", params={"limit": 1}, timeout=TIMEOUT)  # it fails at once, a list does not
+        get_session().get(
+            f"{access.address}/api/models", params={"limit": 1}, timeout=TIMEOUT
+        )  # it fails at once, a list does not
         return asked(listed)

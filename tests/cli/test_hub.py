@@ -117,3 +117,9 @@ def test_what_is_refused(cli, server: Hub, folder: Path, arguments: tuple[str, .
     assert outcome.status == 2
     assert outcome.err.startswith(f"zoo-cli: error: {message}")
     assert not server.repos
+
+
+def test_names_that_a_shell_would_split_are_quoted(cli, server: Hub, folder: Path) -> None:
+    cli("push", folder, "org/first")
+    assert cli("pull", "org/first", "--out", "my models/é").out.endswith("  zoo-cli predict 'my models/é' PICTURE.jpg\n")
+    assert cli("pull", "org/first@").err.startswith("zoo-cli: error: org/first@ names no revision after the @")

@@ -147,3 +147,10 @@ def test_saving_again_keeps_the_words_of_the_user(model: Detector, tmp_path: Pat
         hub.save(model, folder)
     assert readme.read_bytes() == b"\xff\xfe words"
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+def test_figures_come_without_the_paths_of_a_machine(model: Detector) -> None:
+    facts = {"evaluation": {"AP": 0.5, "data": ["/home/me/kitti"], "split": "/home/me/val.txt"}}
+    text = card.written(model, {}, "org/name", facts=facts)
+    assert "split: val.txt" in text
+    assert "/home" not in text

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 import torch
@@ -89,3 +90,9 @@ def test_the_report_tells_settings_that_differ(model: Detector, tmp_path: Path) 
         "preprocess.long_side": f"{model.spec.preprocess.long_side} in the file, 320 here",  # type: ignore[attr-defined]
         "preprocess.short_side": f"{model.spec.preprocess.short_side} in the file, 320 here",  # type: ignore[attr-defined]
     }
+
+
+@pytest.mark.parametrize("weights", [[], {}, ("a",), 5, "x" * 300])
+def test_weights_that_are_none(weights: Any) -> None:
+    with pytest.raises(CheckpointError, match="is no "):
+        create("plain_one_stage", weights=weights)

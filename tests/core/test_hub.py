@@ -20,6 +20,7 @@ from zoo_core import hub, remote
 from zoo_core.create import create
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import CheckpointError, InputError, SpecError
+from zoo_core.provenance import Origin, Provenance
 from zoo_core.replace import TEMPORARY
 
 pytestmark = pytest.mark.usefixtures("stubs")
@@ -428,3 +429,24 @@ def test_loading_keeps_one_copy_of_the_weights(tmp_path: Path) -> None:
 def _memory(field: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) / 2**10
+
+
+def test_names_that_no_folder_can_have(tmp_path: Path) -> None:
+    model = create("plain_one_stage", num_classes=2)
+    for name in ("x" * 300, "a\0b"):
+        for use in (lambda name=name: hub.load(tmp_path / name), lambda name=name: hub.save(model, tmp_path / name)):
+            with pytest.raises(CheckpointError, match="is no folder: "):
+                use()
+
+
+def test_letters_that_no_file_can_hold(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the name of a class holds no"):
+        create("plain_one_stage", class_names=("Car", "\ud800"))
+    model = create("plain_one_stage", num_classes=2)
+    model.provenance = Provenance(began=Origin(kind="saved", name="caf\udce9"))
+    known = hub.load(hub.save(model, tmp_path / "model")).provenance
+    assert known is not None
+    assert known.began == Origin(kind="saved", name="caf?")
+    (tmp_path / "model" / "training.json").write_text('{"versions": {"zoo": "\\ud800"}}')
+    with pytest.raises(CheckpointError, match=r"not readable JSON.*surrogates"):
+        hub.load(tmp_path / "model")

@@ -12,7 +12,7 @@ import pytest
 from zoo_core import hub, registry
 from zoo_core.build import build
 from zoo_core.contributions import Component
-from zoo_core.create import with_classes
+from zoo_core.create import create, with_classes
 from zoo_core.detectors.detector import Detector
 from zoo_core.errors import BrokenPluginError, CheckpointError, InputError
 from zoo_core.importing import Importer, ImportRequest, import_model, load_weights
@@ -287,3 +287,10 @@ def test_an_imported_detector_for_other_classes(lines, file) -> None:
     assert found.class_names == ("cat", "dog")
     with pytest.raises(InputError, match="2 classes are named 'cow'"):
         with_classes(found, file, ("cow", "cow"))
+
+
+def test_a_detector_without_memory_is_not_said_to_be_loaded(tmp_path: Path) -> None:
+    model = create("plain_one_stage", num_classes=2)
+    folder = hub.save(model, tmp_path / "model")
+    with pytest.raises(InputError, match="cannot fill a detector on the device 'meta'"):
+        load_weights(model.to("meta"), folder)

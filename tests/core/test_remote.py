@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 
 from tests.hub.server import Fault, Hub
 from zoo_core import card, hub, provenance, remote
@@ -542,3 +545,110 @@ def test_a_file_that_is_not_there_is_not_asked_for_on_the_hub(server: Hub, name:
     with pytest.raises(CheckpointError, match=r"missing.*: no such file"):
         remote.load(name)
     assert server.log == []
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"[]", b"null", b"<html>Log in to this network</html>"])
+def test_answers_of_what_is_no_hub(server: Hub, model: Detector, pushed: str, answer: bytes) -> None:
+    server.faults = [Fault(r"GET /api/models", change=lambda _: answer, times=9)]
+    for ask in (lambda: remote.load(pushed), lambda: push(model, pushed)):
+        with pytest.raises(HubError, match=r"what was answered is of no Hub .* is the address right"):
+            ask()
+
+
+def test_what_the_hub_says_of_files_is_checked(server: Hub, pushed: str) -> None:
+    def lie(body: bytes) -> bytes:
+        return json.dumps(
+            json.loads(body) | {"siblings": [{"rfilename": 5}, {"rfilename": "config.json", "size": "x"}]}
+        ).encode()
+
+    server.faults = [Fault(r"GET /api/models", change=lie)]
+    with pytest.raises(HubError, match=r"is no model of the zoo: model\.safetensors is missing"):
+        remote.load(pushed)
+
+
+def test_a_tag_that_is_called_like_a_commit(server: Hub, pushed: str) -> None:
+    repo = server.repos[pushed]
+    repo.tags["a" * 40] = repo.branches["main"]
+    with pytest.raises(HubError, match="names another commit for this one"):
+        remote.load(pushed, "a" * 40)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"revision": 5}, "5 is no revision"),
+        ({"revision": " "}, "' ' is no revision"),
+        ({"token": ""}, "the token is empty"),
+        ({"token": "hf_secret\nX: y"}, "the token is empty, or holds"),
+        ({"token": 5}, "a token is a text, or a bool, not a int"),
+        ({"cache_dir": 5}, "cache_dir=5 is no path"),
+        ({"endpoint": "nonsense"}, "'nonsense' is no address of a Hub"),
+        ({"endpoint": "ftp://x"}, "'ftp://x' is no address of a Hub"),
+        ({"endpoint": ""}, "'' is no address of a Hub"),
+    ],
+)
+def test_ways_to_ask_that_are_none(server: Hub, pushed: str, options: dict[str, Any], message: str) -> None:
+    remote.load(pushed)  # what is in the cache does not hide the mistake
+    with pytest.raises(InputError, match=message) as caught:
+        remote.load(pushed, **options)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_password_in_an_address_is_not_told(server: Hub) -> None:
+    with pytest.raises(HubError, match=r"http://127\.0\.0\.1:9 cannot be reached") as caught:
+        remote.load("org/absent", endpoint="http://me:hunter2@127.0.0.1:9")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("alone", {}, "'alone' is no name of a repository, which is of the form 'org/name': write whose it is"),
+        (None, {}, "the name of a repository is a text"),
+        ("org/x", {"revision": 5}, "revision is a text, not a int"),
+        ("org/x", {"revision": ""}, "'' is no branch"),
+        ("org/x", {"message": 5}, "message is a text"),
+        ("org/x", {"readme": 5}, "readme is a text"),
+        ("org/x", {"card": ["license"]}, "card: what is known is a dict such as"),
+        ("org/x", {"card": {"evaluation": {"AP": True}}}, "card: evaluation must hold figures"),
+    ],
+)
+def test_what_cannot_be_pushed_so(server: Hub, model: Detector, name: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        push(model, name, **options)
+    assert not server.log
+
+
+def test_weights_that_nobody_could_load_are_not_pushed(server: Hub, model: Detector) -> None:
+    broken = create("plain_one_stage", num_classes=2)
+    next(broken.parameters()).data.fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="holds values that are not finite"):
+        push(broken, "org/broken")
+    with pytest.raises(InputError, match="no weights: it is on the device 'meta'"):
+        push(create("plain_one_stage", num_classes=2).to("meta"), "org/meta")
+    assert not server.repos.get("org/broken")
+
+
+def test_no_room_for_what_is_to_be_uploaded(server: Hub, model: Detector, pushed: str, monkeypatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("zoo_core.hub.save_file", full)
+    before = server.repos[pushed].order[:]
+    with pytest.raises(CheckpointError, match=r"cannot be written to .*No space left.*; nothing was pushed. TMPDIR"):
+        push(model, pushed)
+    assert server.repos[pushed].order == before
+
+
+@pytest.mark.parametrize("readme", [b"\xff\xfe", b"---\nlicense: [\n---\n"])
+def test_a_card_on_the_hub_that_cannot_be_read(server: Hub, model: Detector, pushed: str, readme: bytes) -> None:
+    repo = server.repos[pushed]
+    monkey = repo.tagged
+    repo.tagged = lambda: {"cardData": {}, "tags": []}  # type: ignore[method-assign]
+    repo.commit("main", server.head(pushed) | {"README.md": readme})
+    with pytest.raises(HubError, match=r"the README\.md of org/name cannot be read.*mend it there, or give another") as caught:
+        push(model, pushed)
+    assert "/" not in str(caught.value).replace("org/name", "").replace("utf-8", "")
+    push(model, pushed, readme="# Mine\n")
+    repo.tagged = monkey  # type: ignore[method-assign]
+    assert server.head(pushed)["README.md"].endswith(b"# Mine\n")

@@ -11,6 +11,7 @@ Examples:
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -37,7 +38,9 @@ def run(args: Namespace) -> int:
 
     if args.out is not None and args.out.exists() and not (args.out.is_dir() and not any(args.out.iterdir())):
         raise InputError(f"--out {args.out} is there already; give a new folder")
-    repository, _, at = args.repository.partition("@")
+    repository, mark, at = args.repository.partition("@")
+    if mark and not at:
+        raise InputError(f"{args.repository} names no revision after the @")
     if at and args.revision is not None:
         raise InputError(f"{args.repository} names a revision already; leave out --revision")
     folder = fetch(repository, at or args.revision, endpoint=args.endpoint)
@@ -57,5 +60,5 @@ def run(args: Namespace) -> int:
     print(f"  commit   {commit}")
     print(plain(f"  network  {config.recipe or 'of its own, no recipe'}"))
     print(clip(plain(f"  classes  {len(config.class_names)}: {', '.join(config.class_names)}"), width()))
-    print(f"next:\n  zoo-cli predict {name} PICTURE.jpg")
+    print(f"next:\n  zoo-cli predict {shlex.quote(name)} PICTURE.jpg")
     return 0
