@@ -79,9 +79,9 @@ class LoadReport:
         return [whole] if pairs else []
 
     def _rules(self) -> list[str]:
-        """Return how often each rule was followed; from which tensor one is leads too far for a table."""
+        """Return how often each rule was followed, the rarest first; from which tensor one is leads too far for a table."""
         rules = Counter(re.sub(r"^from [^,]*(, )?", "", rule) or "another name" for rule in self.remapped.values())
-        return [f"{count} × {rule}" for rule, count in rules.most_common()]
+        return [f"{count} × {rule}" for rule, count in reversed(rules.most_common())]
 
     def _continued(self) -> list[str]:
         new = [name for name, old in self.classes.items() if old is None]

@@ -97,7 +97,7 @@ def test_other_classes_with_a_map(cli, foreign: str) -> None:
         "  classes     3: Car, Pedestrian, Tram",
         "  parameters  11,223,631",
         "tensors:",
-        "remapped       150  146 × another name; 2 × 3 of 4 rows by class … and 1 more",
+        "remapped       150  2 × 8 of 12 rows by class … and 2 more",
         "classes          2  new: Tram; Car from car; Pedestrian from person",
         "freshly initialised, so train first: what is for Tram",
         "next:",

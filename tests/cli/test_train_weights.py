@@ -75,7 +75,7 @@ def test_a_run_from_a_file_of_another_project(cli, kitti: Path, foreign: Path) -
     lines = outcome.err.splitlines()
     start = lines.index(f"weights of {foreign}:")
     assert lines[start + 1 : start + 5] == [
-        "remapped       150  146 × another name; 2 × 3 of 4 rows by class … and 1 more",
+        "remapped       150  2 × 8 of 12 rows by class … and 2 more",
         "classes          2  new: Cyclist; Car from car; Pedestrian from person",
         "settings         2  preprocess.long_side: 1333 in the file, 64 here … and 1 more",
         f"tensor by tensor: {out}/load_report.json",

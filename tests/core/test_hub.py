@@ -435,7 +435,7 @@ def test_names_that_no_folder_can_have(tmp_path: Path) -> None:
     model = create("plain_one_stage", num_classes=2)
     for name in ("x" * 300, "a\0b"):
         for use in (lambda name=name: hub.load(tmp_path / name), lambda name=name: hub.save(model, tmp_path / name)):
-            with pytest.raises(CheckpointError, match="is no folder: "):
+            with pytest.raises(CheckpointError, match="is no folder"):
                 use()
 
 

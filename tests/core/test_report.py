@@ -25,7 +25,7 @@ WHOLE = LoadReport(
 def test_it_is_a_table_that_fits_80_columns() -> None:
     assert str(WHOLE).splitlines() == [
         "loaded         288  as they are",
-        "remapped         5  4 × 2 of 4 rows by class; 1 × another name",
+        "remapped         5  1 × another name; 4 × 2 of 4 rows by class",
         "reinitialised    1  head.wide.weight: (81, 1024) in the file, (4, 1024) here",
         "missing          2  neck.a; neck.b",
         "unexpected      40  old.0; old.1; old.2; old.3; old.4; old.5 … and 34 more",

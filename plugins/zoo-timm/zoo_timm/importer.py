@@ -17,8 +17,10 @@ from zoo_timm.specs import TimmImporterSpec, TimmSpec
 from zoo_timm.weights import WRAPPERS
 
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
-CLASSIFIER = ("fc", "classifier", "head", "last_linear", "conv_head", "bn2", "norm", "fc_norm", "features")
-CLASSIFIER += ("_fc", "_conv_head", "_bn1")
+CLASSIFIER = (
+    *("fc", "classifier", "head", "last_linear", "conv_head", "bn2", "norm", "fc_norm", "features"),
+    *("_fc", "_conv_head", "_bn1"),
+)
 """How the names begin of what a network for ImageNet has behind its last map."""
 
 
